@@ -1,0 +1,109 @@
+/** Interactive work has someone waiting at the other end of a connection; batch work (jobs) does not. */
+export type Lane = 'interactive' | 'batch';
+
+/** One piece of GPU work that waits for a lease. Times are monotonic milliseconds. */
+export interface Work {
+  readonly id: string;
+  readonly tenant: string;
+  /** The plan's share of the GPU relative to other tenants; 1 is the base. */
+  readonly weight: number;
+  /** How many leases the tenant may hold at once, over all models. */
+  readonly concurrency: number;
+  readonly modelId: string;
+  readonly lane: Lane;
+  /** What the lease is expected to cost, in GPU milliseconds. */
+  readonly costMs: number;
+  readonly since: number;
+}
+
+/** The waiting work of one model and lane: a first-in-first-out line per tenant. */
+export type TenantLines = ReadonlyMap<string, readonly Work[]>;
+
+interface Backlog {
+  readonly lines: Record<Lane, Map<string, Work[]>>;
+  count: number;
+}
+
+const noLines: TenantLines = new Map();
+
+/**
+ * The waiting work of the whole appliance, kept by model, lane and tenant, so that a plan looks only at the heads
+ * of lines. The order between lines is the plan's to choose; inside a line it is arrival.
+ */
+export class WorkQueue {
+  readonly #backlogs = new Map<string, Backlog>();
+  readonly #byId = new Map<string, Work>();
+  readonly #costByTenant = new Map<string, number>();
+  #costMs = 0;
+
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  /** The sum of the estimated cost of all that waits, in GPU milliseconds. */
+  get costMs(): number {
+    return this.#costMs;
+  }
+
+  tenantCostMs(tenant: string): number {
+    return this.#costByTenant.get(tenant) ?? 0;
+  }
+
+  add(work: Work): void {
+    if (this.#byId.has(work.id)) throw new Error(`work ${work.id} is already queued`);
+    let backlog = this.#backlogs.get(work.modelId);
+    if (!backlog) {
+      backlog = { lines: { interactive: new Map(), batch: new Map() }, count: 0 };
+      this.#backlogs.set(work.modelId, backlog);
+    }
+    const lines = backlog.lines[work.lane];
+    const line = lines.get(work.tenant);
+    if (line) line.push(work);
+    else lines.set(work.tenant, [work]);
+    backlog.count += 1;
+    this.#byId.set(work.id, work);
+    this.#costMs += work.costMs;
+    this.#costByTenant.set(work.tenant, this.tenantCostMs(work.tenant) + work.costMs);
+  }
+
+  /** Takes work out, granted or given up; undefined when it is not (or no longer) waiting. */
+  remove(id: string): Work | undefined {
+    const work = this.#byId.get(id);
+    if (!work) return undefined;
+    this.#byId.delete(id);
+    const backlog = this.#backlogs.get(work.modelId);
+    const line = backlog?.lines[work.lane].get(work.tenant);
+    if (!backlog || !line) throw new Error(`work ${id} is in no line`);
+    line.splice(line.indexOf(work), 1);
+    if (line.length === 0) backlog.lines[work.lane].delete(work.tenant);
+    backlog.count -= 1;
+    if (backlog.count === 0) this.#backlogs.delete(work.modelId);
+    // Floating sums drift; an empty queue is exactly empty.
+    this.#costMs = this.#byId.size === 0 ? 0 : this.#costMs - work.costMs;
+    const tenantCostMs = this.tenantCostMs(work.tenant) - work.costMs;
+    if (tenantCostMs > 1e-6) this.#costByTenant.set(work.tenant, tenantCostMs);
+    else this.#costByTenant.delete(work.tenant);
+    return work;
+  }
+
+  get(id: string): Work | undefined {
+    return this.#byId.get(id);
+  }
+
+  all(): IterableIterator<Work> {
+    return this.#byId.values();
+  }
+
+  /** The models that have waiting work. */
+  models(): IterableIterator<string> {
+    return this.#backlogs.keys();
+  }
+
+  count(modelId: string): number {
+    return this.#backlogs.get(modelId)?.count ?? 0;
+  }
+
+  lines(modelId: string, lane: Lane): TenantLines {
+    return this.#backlogs.get(modelId)?.lines[lane] ?? noLines;
+  }
+}
