@@ -3,9 +3,6 @@ const gib = 1024 ** 3;
 
 /** Compute buffers and the CUDA context of a text worker (measured range 250 to 600 MiB a process). */
 const textOverheadBytes = 700 * mib;
-/** A web UI's working memory beside the weights at its usual sizes. */
-const imageOverheadBytes = 1.4 * gib;
-
 /**
  * The VRAM a text model will need, before it was ever measured: weights, the KV cache of every slot, buffers and
  * context. Without the model's shape the KV cost is scaled from an 8B model (128 KiB a token at 4.7 GiB).
@@ -20,12 +17,11 @@ export function estimateTextBytes(model: {
 }
 
 /** The VRAM a checkpoint will need: its weights at half precision, and what a picture takes on top. */
-export function estimateImageBytes(model: { sizeBytes: number | null; savesMemory: boolean }): number {
-  const weights = model.sizeBytes ?? 2.1 * gib;
-  return weights + imageOverheadBytes * (model.savesMemory ? 0.6 : 1);
+export function estimateImageBytes(model: { sizeBytes: number | null; workingBytes: number }): number {
+  return (model.sizeBytes ?? 2.1 * gib) + model.workingBytes;
 }
 
-/** The factor the largest reading is kept at: a model never seen to need more is not given more. */
+/** A footprint after another measurement, in bytes. */
 export function learn(previous: number | null, measuredBytes: number): number {
   // Rises at once, falls slowly: too little is an out-of-memory, too much only a swap.
   if (previous === null || measuredBytes >= previous) return measuredBytes;

@@ -10,7 +10,8 @@ export type Cause =
   | 'idle_victim'
   | 'over_budget'
   | 'paused'
-  | 'idle_timeout';
+  | 'idle_timeout'
+  | 'operator';
 
 export type Action =
   | { readonly type: 'grant'; readonly workId: string }

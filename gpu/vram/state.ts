@@ -196,6 +196,20 @@ export class SchedulerState {
     if (to === 'ready') resident.idleSince = now;
   }
 
+  /** The engine died under it: nothing runs there any more, and the memory is on its way back. */
+  lose(modelId: string, now: number): void {
+    const resident = this.residents.get(modelId);
+    if (!resident) return;
+    // A fresh record: leases of the lost one still end, and must not be counted on what comes after.
+    this.residents.set(modelId, {
+      ...resident,
+      phase: 'unloading',
+      running: 0,
+      since: now,
+      drainFor: null,
+    });
+  }
+
   /** Replaces an estimated reservation by what was measured. */
   measured(modelId: string, bytes: number): void {
     const resident = this.residents.get(modelId);

@@ -24,6 +24,20 @@ interface Backlog {
   count: number;
 }
 
+/** Sums of estimated cost, kept as work comes and goes. */
+class LaneCost {
+  readonly byTenant = new Map<string, number>();
+  totalMs = 0;
+
+  add(tenant: string, costMs: number): void {
+    const tenantMs = (this.byTenant.get(tenant) ?? 0) + costMs;
+    // Sums of fractions drift; whoever has nothing left has exactly nothing.
+    if (tenantMs > 1e-6) this.byTenant.set(tenant, tenantMs);
+    else this.byTenant.delete(tenant);
+    this.totalMs = this.byTenant.size === 0 ? 0 : this.totalMs + costMs;
+  }
+}
+
 const noLines: TenantLines = new Map();
 
 /**
@@ -33,20 +47,16 @@ const noLines: TenantLines = new Map();
 export class WorkQueue {
   readonly #backlogs = new Map<string, Backlog>();
   readonly #byId = new Map<string, Work>();
-  readonly #costByTenant = new Map<string, number>();
-  #costMs = 0;
+  readonly #costs = { interactive: new LaneCost(), batch: new LaneCost() };
 
   get size(): number {
     return this.#byId.size;
   }
 
-  /** The sum of the estimated cost of all that waits, in GPU milliseconds. */
-  get costMs(): number {
-    return this.#costMs;
-  }
-
-  tenantCostMs(tenant: string): number {
-    return this.#costByTenant.get(tenant) ?? 0;
+  /** The estimated cost of what waits in a lane, in GPU milliseconds: of everyone, or of one tenant. */
+  costMs(lane: Lane, tenant?: string): number {
+    const cost = this.#costs[lane];
+    return tenant === undefined ? cost.totalMs : (cost.byTenant.get(tenant) ?? 0);
   }
 
   add(work: Work): void {
@@ -62,8 +72,7 @@ export class WorkQueue {
     else lines.set(work.tenant, [work]);
     backlog.count += 1;
     this.#byId.set(work.id, work);
-    this.#costMs += work.costMs;
-    this.#costByTenant.set(work.tenant, this.tenantCostMs(work.tenant) + work.costMs);
+    this.#costs[work.lane].add(work.tenant, work.costMs);
   }
 
   /** Takes work out, granted or given up; undefined when it is not (or no longer) waiting. */
@@ -78,11 +87,7 @@ export class WorkQueue {
     if (line.length === 0) backlog.lines[work.lane].delete(work.tenant);
     backlog.count -= 1;
     if (backlog.count === 0) this.#backlogs.delete(work.modelId);
-    // Floating sums drift; an empty queue is exactly empty.
-    this.#costMs = this.#byId.size === 0 ? 0 : this.#costMs - work.costMs;
-    const tenantCostMs = this.tenantCostMs(work.tenant) - work.costMs;
-    if (tenantCostMs > 1e-6) this.#costByTenant.set(work.tenant, tenantCostMs);
-    else this.#costByTenant.delete(work.tenant);
+    this.#costs[work.lane].add(work.tenant, -work.costMs);
     return work;
   }
 

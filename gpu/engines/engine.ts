@@ -1,0 +1,145 @@
+import type { Usage } from './usage.ts';
+
+/** What a model makes. */
+export type Modality = 'text' | 'embedding' | 'image';
+
+/** `ours` was started by the appliance and is stopped with it; `theirs` was already running and is never killed. */
+export type Ownership = 'ours' | 'theirs';
+
+export interface EngineModel {
+  /** The engine's own exact name: what load, unload and requests take. */
+  readonly key: string;
+  /** The name tenants ask for. */
+  readonly name: string;
+  readonly modality: Modality;
+  readonly sizeBytes: number | null;
+  readonly contextLength: number | null;
+  readonly vision: boolean;
+  readonly tools: boolean;
+  /** True where it answers embedding requests: embedding models, and engines that take them from any model. */
+  readonly embeds: boolean;
+}
+
+/** A model the engine holds now. */
+export interface LoadedModel {
+  readonly key: string;
+  /** How many requests it takes at once, as the engine says; null where it does not say. */
+  readonly slots: number | null;
+}
+
+/** How an engine is started for a card: chosen by measured VRAM, shown to the operator, overridable. */
+export interface LaunchProfile {
+  readonly name: string;
+  readonly reason: string;
+  readonly args: readonly string[];
+  readonly slots: number;
+  readonly contextLength: number | null;
+  /** The part of a text model's layers on the GPU, 0 to 1; null leaves it to the engine. */
+  readonly gpuRatio: number | null;
+  readonly savesMemory: boolean;
+  /** VRAM that work takes on top of what a load shows: a picture's latents and decoder. */
+  readonly workingBytes: number;
+}
+
+export interface EngineDescription {
+  readonly id: string;
+  readonly kind: string;
+  readonly title: string;
+  /** True for a stand-in: everything it makes is a demonstration. */
+  readonly demo: boolean;
+  readonly ownership: Ownership;
+  readonly address: string | null;
+  readonly version: string | null;
+  readonly profile: LaunchProfile;
+  /** True where the engine holds one model at a time. */
+  readonly exclusive: boolean;
+}
+
+export interface TextRequest {
+  readonly modelKey: string;
+  readonly endpoint: 'chat/completions' | 'completions';
+  /** The caller's OpenAI body. The adapter replaces `model` and leaves the rest as it came. */
+  readonly body: Readonly<Record<string, unknown>>;
+  readonly stream: boolean;
+}
+
+export type TextEvent =
+  /** One complete server-sent event, byte for byte as the engine sent it. */
+  | { readonly type: 'event'; readonly bytes: Uint8Array }
+  /** The last one. `body` is the whole answer of a request that was not streamed. */
+  | { readonly type: 'end'; readonly body: string | null; readonly usage: Usage };
+
+export interface EmbedRequest {
+  readonly modelKey: string;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+export interface EmbedReply {
+  readonly body: string;
+  readonly usage: Usage;
+}
+
+/** One picture. More than one is more than one lease, so that others get a turn in between. */
+export interface ImageRequest {
+  readonly modelKey: string;
+  readonly prompt: string;
+  readonly negativePrompt: string;
+  readonly width: number;
+  readonly height: number;
+  readonly steps: number;
+  readonly guidance: number;
+  readonly seed: number;
+  readonly sampler: string | null;
+  /** Set for image-to-image; the mask's white parts are drawn anew. */
+  readonly source: { readonly image: Uint8Array; readonly mask: Uint8Array | null; readonly strength: number } | null;
+}
+
+export type ImageEvent =
+  | { readonly type: 'progress'; readonly fraction: number; readonly step: number; readonly steps: number }
+  | { readonly type: 'image'; readonly png: Uint8Array; readonly seed: number };
+
+export interface WorkOptions {
+  /** Aborted when nobody wants the result any more; the engine must stop working on it. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * A server program that runs models. Every method rejects with an EngineError, and never waits without a bound.
+ *
+ * Who calls it holds a lease: an adapter is never given more requests than it said it has slots, and `unload` is
+ * never called while a request for that model runs.
+ */
+export interface Engine {
+  describe(): EngineDescription;
+  /** Brings the engine to where it answers, whatever state it is in. Concurrent calls join. */
+  ensureReady(signal: AbortSignal): Promise<void>;
+  /** What it could load. */
+  models(signal: AbortSignal): Promise<EngineModel[]>;
+  /** What it holds in VRAM now, whoever loaded it. */
+  loaded(signal: AbortSignal): Promise<LoadedModel[]>;
+  /** Resolves once the model serves, confirmed by asking. A model that is already loaded is left as it is. */
+  load(key: string, signal: AbortSignal): Promise<LoadedModel>;
+  /** Resolves once the engine no longer lists the model; whether memory came back is measured by the caller. */
+  unload(key: string, signal: AbortSignal): Promise<void>;
+  /** The VRAM a model is expected to need, in bytes, before it was ever measured. */
+  estimate(model: EngineModel): number;
+  /** Reads what a load will read, so that it comes from memory. Best effort. */
+  prewarm?(key: string, signal: AbortSignal): Promise<void>;
+  text(request: TextRequest, options: WorkOptions): AsyncIterable<TextEvent>;
+  embed(request: EmbedRequest, options: WorkOptions): Promise<EmbedReply>;
+  image(request: ImageRequest, options: WorkOptions): AsyncIterable<ImageEvent>;
+  /** Generates a little on a loaded model: a list that answers proves nothing. */
+  health(loadedKey: string, signal: AbortSignal): Promise<void>;
+  /** Ends what we started; leaves what we found. */
+  stop(): Promise<void>;
+  /** Called when the engine stopped serving by itself; every model in it is gone. */
+  onLost(listener: (reason: string) => void): void;
+  /** Recent output of the process, where it is ours. */
+  logs(): readonly LogLine[];
+}
+
+export interface LogLine {
+  readonly at: number;
+  readonly stream: 'out' | 'err' | 'note';
+  readonly text: string;
+}

@@ -1,0 +1,223 @@
+import type { Readable } from 'node:stream';
+import { EngineError } from './engine-error.ts';
+import type { EmbedReply, EmbedRequest, TextEvent, TextRequest } from './engine.ts';
+import {
+  type EngineHttp,
+  engineRefusal,
+  field,
+  type HttpLimits,
+  networkError,
+  parseJson,
+  readText,
+} from './http.ts';
+import { eventData, SseSplitter } from './sse-splitter.ts';
+import { believableUsage } from './usage.ts';
+
+export interface WireOptions {
+  readonly signal: AbortSignal;
+  /** The name the engine knows the model by. */
+  readonly model: string;
+  /** Refuse an answer that names another model (an engine that answers with whatever it has loaded). */
+  readonly checkModel: boolean;
+}
+
+/** A chat or text completion over OpenAI's protocol, as complete events or one body, checked as it passes. */
+export async function* relayText(
+  http: EngineHttp,
+  request: TextRequest,
+  options: WireOptions,
+): AsyncGenerator<TextEvent, void, void> {
+  const askedForUsage = field(field(request.body, 'stream_options'), 'include_usage') === true;
+  const body = {
+    ...request.body,
+    model: options.model,
+    stream: request.stream,
+    // Usage is always asked for, because work is metered; a caller who did not ask is not shown it.
+    ...(request.stream && { stream_options: { ...asObject(request.body['stream_options']), include_usage: true } }),
+  };
+  const promptBytes = textBytes(request.body['messages'] ?? request.body['prompt']);
+  const response = await http.send(`/v1/${request.endpoint}`, {
+    body,
+    signal: options.signal,
+    timeoutMs: http.limits.firstByteTimeoutMs,
+  });
+  const type = String(response.headers['content-type'] ?? '');
+  if (!request.stream || response.statusCode >= 400) {
+    const text = await readText(response, { signal: options.signal });
+    if (response.statusCode >= 400) throw engineRefusal(response.statusCode, text);
+    yield wholeAnswer(text, promptBytes, options);
+    return;
+  }
+  if (!type.startsWith('text/event-stream')) {
+    await response.body.dump().catch(() => undefined);
+    throw new EngineError('bad_answer', `It was asked for a stream and sent ${type || 'no content type'}.`);
+  }
+  yield* relayStream(response.body, { promptBytes, askedForUsage, limits: http.limits, ...options });
+}
+
+function wholeAnswer(text: string, promptBytes: number, options: WireOptions): TextEvent {
+  const answer = parseJson(text);
+  const choices = field(answer, 'choices');
+  const first: unknown = Array.isArray(choices) ? choices[0] : undefined;
+  if (typeof first !== 'object' || first === null) throw new EngineError('bad_answer', 'It holds no choice.');
+  checkModel(answer, options);
+  const completionBytes = textBytes(field(first, 'message') ?? field(first, 'text'));
+  const seen = { promptBytes, completionBytes, completionEvents: 0 };
+  return { type: 'end', body: text, usage: believableUsage(field(answer, 'usage'), seen) };
+}
+
+async function* relayStream(
+  source: Readable,
+  options: WireOptions & { promptBytes: number; askedForUsage: boolean; limits: HttpLimits },
+): AsyncGenerator<TextEvent, void, void> {
+  const splitter = new SseSplitter();
+  const seen = { promptBytes: options.promptBytes, completionBytes: 0, completionEvents: 0 };
+  let usage: unknown = null;
+  let checked = false;
+  let done = false;
+
+  /** Looks at an event in passing; false when it is only the usage nobody asked for. */
+  const look = (bytes: Buffer): boolean => {
+    const data = eventData(bytes);
+    if (data === null) return true;
+    if (data.trim() === '[DONE]') {
+      done = true;
+      return true;
+    }
+    // Parsing every chunk would cost more than the rest of the relay: the first is checked, the rest only searched.
+    if (checked && !bytes.includes('"usage"') && !bytes.includes('"error"')) {
+      seen.completionEvents += 1;
+      seen.completionBytes += contentBytes(bytes);
+      return true;
+    }
+    const chunk = parseJson(data);
+    const error = field(chunk, 'error');
+    if (error !== undefined && error !== null) {
+      const message = field(error, 'message');
+      throw new EngineError('broken_stream', typeof message === 'string' ? message.slice(0, 500) : undefined);
+    }
+    if (!checked) {
+      checkModel(chunk, options);
+      checked = true;
+    }
+    const claimed = field(chunk, 'usage');
+    if (claimed !== null && claimed !== undefined) usage = claimed;
+    const choices = field(chunk, 'choices');
+    if (Array.isArray(choices) && choices.length === 0 && usage !== null) return options.askedForUsage;
+    seen.completionEvents += 1;
+    seen.completionBytes += contentBytes(bytes);
+    return true;
+  };
+
+  const watchdog = new Watchdog(source, options.limits);
+  try {
+    for await (const piece of source) {
+      watchdog.pause();
+      for (const event of splitter.push(piece)) if (look(event)) yield { type: 'event', bytes: event };
+      watchdog.resume();
+    }
+    const rest = splitter.rest();
+    if (rest.length > 0) {
+      // Half an event is not passed on; a last one without its empty line is, completed.
+      look(rest);
+      if (done) yield { type: 'event', bytes: Buffer.concat([rest, Buffer.from('\n\n')]) };
+    }
+  } catch (error) {
+    throw networkError(error, options.signal, 'broken_stream');
+  } finally {
+    watchdog.stop();
+  }
+  if (!done) throw new EngineError('broken_stream', 'The end of the stream was missing.');
+  yield { type: 'end', body: null, usage: believableUsage(usage, seen) };
+}
+
+/** Cuts a stream whose engine falls silent. Time in which our own reader holds us up does not count. */
+class Watchdog {
+  readonly #source: Readable;
+  readonly #limits: HttpLimits;
+  #timer: NodeJS.Timeout;
+  #fed = false;
+  #waiting = true;
+
+  constructor(source: Readable, limits: HttpLimits) {
+    this.#limits = limits;
+    this.#source = source;
+    this.#timer = this.#arm(limits.firstByteTimeoutMs);
+  }
+
+  pause(): void {
+    this.#waiting = false;
+  }
+
+  resume(): void {
+    this.#waiting = true;
+    if (this.#fed) this.#timer.refresh();
+    else {
+      this.#fed = true;
+      clearTimeout(this.#timer);
+      this.#timer = this.#arm(this.#limits.idleTimeoutMs);
+    }
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #arm(timeoutMs: number): NodeJS.Timeout {
+    return setTimeout(() => {
+      if (this.#waiting) this.#source.destroy(new EngineError('silent'));
+      else this.#timer.refresh();
+    }, timeoutMs);
+  }
+}
+
+export async function relayEmbeddings(
+  http: EngineHttp,
+  request: EmbedRequest,
+  options: WireOptions,
+): Promise<EmbedReply> {
+  const body = { ...request.body, model: options.model };
+  const response = await http.send('/v1/embeddings', {
+    body,
+    signal: options.signal,
+    timeoutMs: http.limits.firstByteTimeoutMs,
+  });
+  const text = await readText(response, { signal: options.signal });
+  if (response.statusCode >= 400) throw engineRefusal(response.statusCode, text);
+  const answer = parseJson(text);
+  const data = field(answer, 'data');
+  const input = request.body['input'];
+  const expected = Array.isArray(input) && typeof input[0] !== 'number' ? input.length : 1;
+  if (!Array.isArray(data) || data.length !== expected) {
+    throw new EngineError('bad_answer', `It was asked for ${expected} embeddings.`);
+  }
+  checkModel(answer, options);
+  const seen = { promptBytes: textBytes(input), completionBytes: 0, completionEvents: 0 };
+  const claim = { ...asObject(field(answer, 'usage')), completion_tokens: 0 };
+  return { body: text, usage: believableUsage(claim, seen) };
+}
+
+function checkModel(answer: unknown, options: WireOptions): void {
+  const named = field(answer, 'model');
+  if (!options.checkModel || named === undefined || named === options.model) return;
+  throw new EngineError('wrong_model', `Asked for "${options.model}", answered by "${String(named).slice(0, 100)}".`);
+}
+
+/** About how much text a chunk carries: all of it, less the frame that every chunk has. */
+function contentBytes(event: Buffer): number {
+  const from = event.indexOf('"delta"');
+  const start = from === -1 ? event.indexOf('"text"') : from;
+  return start === -1 ? 0 : Math.max(0, event.length - start - 60);
+}
+
+function textBytes(value: unknown): number {
+  if (typeof value === 'string') return Buffer.byteLength(value);
+  if (Array.isArray(value)) return value.reduce<number>((sum, item) => sum + textBytes(item), 0);
+  const inner = field(value, 'content') ?? field(value, 'text') ?? field(value, 'tool_calls') ?? null;
+  if (inner !== null) return textBytes(inner);
+  return typeof value === 'object' && value !== null ? Buffer.byteLength(JSON.stringify(value)) : 0;
+}
+
+function asObject(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null ? { ...value } : {};
+}

@@ -1,0 +1,377 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { join } from 'node:path';
+import type { SupervisedChild, Supervisor } from '../../supervisor/supervisor.ts';
+import { estimateImageBytes } from '../../vram/estimate.ts';
+import { EngineError } from '../engine-error.ts';
+import type {
+  EmbedReply,
+  Engine,
+  EngineDescription,
+  EngineModel,
+  ImageEvent,
+  ImageRequest,
+  LaunchProfile,
+  LoadedModel,
+  LogLine,
+  TextEvent,
+  WorkOptions,
+} from '../engine.ts';
+import { EngineHttp, field, type HttpLimits } from '../http.ts';
+import { checkedPng } from '../checked-png.ts';
+import { type Flavour, flavourOf, flavours } from './flavours.ts';
+
+export interface WebuiLaunch {
+  /** The program to run: the venv's Python, never webui.bat or webui.sh, which respawn behind our back. */
+  readonly command: string;
+  readonly folder: string;
+  /** Replaces the flavour's own arguments (a stand-in has none of them). */
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface WebuiOptions {
+  readonly id: string;
+  readonly port: number;
+  readonly flavour: Flavour['name'] | null;
+  readonly launch: WebuiLaunch | null;
+  /** `user:password` of an adopted engine's --api-auth. One we start needs none: it would show in its arguments. */
+  readonly auth: string | null;
+  readonly profile: LaunchProfile;
+  readonly supervisor: Supervisor;
+  readonly demo: boolean;
+  readonly limits?: Partial<HttpLimits>;
+}
+
+interface Checkpoint extends EngineModel {
+  /** The short hash in the title, to check what an image was really made with. */
+  readonly hash: string | null;
+}
+
+const timing = { startMs: 180_000, pollMs: 400, imageMs: 15 * 60_000, interruptMs: 60_000 } as const;
+
+/** AUTOMATIC1111, Forge or SD.Next, over the /sdapi/v1 API they share. One request at a time, one checkpoint. */
+export class Webui implements Engine {
+  readonly #options: WebuiOptions;
+  readonly #http: EngineHttp;
+  readonly #child: SupervisedChild | null;
+  #flavour: Flavour;
+  /** What we loaded, and whether its weights are in VRAM or were moved to system memory. */
+  #current: { key: string; inVram: boolean } | null = null;
+
+  constructor(options: WebuiOptions) {
+    this.#options = options;
+    const { auth, limits, launch, port } = options;
+    this.#flavour = flavours[options.flavour ?? 'automatic1111'];
+    this.#http = new EngineHttp(`http://127.0.0.1:${port}`, {
+      ...(auth !== null && { headers: { authorization: `Basic ${Buffer.from(auth).toString('base64')}` } }),
+      ...(limits && { limits }),
+    });
+    this.#child =
+      launch &&
+      options.supervisor.child({
+        id: options.id,
+        command: launch.command,
+        args: launch.args ?? [...this.#flavour.args(port), ...options.profile.args],
+        cwd: launch.folder,
+        ...(launch.env && { env: launch.env }),
+        port,
+        probe: (signal) => this.#answers(signal),
+        readyTimeoutMs: timing.startMs,
+      });
+  }
+
+  describe(): EngineDescription {
+    const { id, demo, profile } = this.#options;
+    return {
+      id,
+      kind: this.#flavour.name,
+      title: demo ? `${this.#flavour.title} (demo stand-in)` : this.#flavour.title,
+      demo,
+      ownership: this.#child?.pid ? 'ours' : 'theirs',
+      address: this.#http.origin,
+      version: null,
+      profile,
+      exclusive: true,
+    };
+  }
+
+  async ensureReady(signal: AbortSignal): Promise<void> {
+    if (this.#child?.state !== 'ready') {
+      // Already running and not ours: used as it is.
+      const adopted = !this.#child?.pid && (await this.#answers(signal).then(() => true, rethrowRefusal));
+      if (!adopted) {
+        if (!this.#child) throw new EngineError('unreachable', `Nothing answers at ${this.#http.origin}.`);
+        await this.#child.ensureReady(signal);
+        this.#current = null;
+      }
+    }
+    if (this.#options.flavour === null) this.#flavour = await this.#detect(signal);
+  }
+
+  async #answers(signal: AbortSignal): Promise<void> {
+    const options = await this.#http.json('/sdapi/v1/options', { signal, timeoutMs: 5_000 });
+    if (field(options, 'sd_model_checkpoint') === undefined) {
+      throw new EngineError('port_taken', `What answers at ${this.#http.origin} is no Stable Diffusion web UI.`);
+    }
+  }
+
+  async #detect(signal: AbortSignal): Promise<Flavour> {
+    const paths = field(await this.#http.json('/openapi.json', { signal }).catch(() => null), 'paths');
+    return flavourOf(typeof paths === 'object' && paths !== null ? Object.keys(paths) : []);
+  }
+
+  async models(signal: AbortSignal): Promise<EngineModel[]> {
+    return (await this.#checkpoints(signal)).map(({ hash: _, ...model }) => model);
+  }
+
+  async #checkpoints(signal: AbortSignal): Promise<Checkpoint[]> {
+    const list = await this.#http.json('/sdapi/v1/sd-models', { signal });
+    if (!Array.isArray(list)) throw new EngineError('bad_answer', 'The list of checkpoints is no list.');
+    return list.flatMap((entry: unknown) => {
+      const title = field(entry, 'title');
+      const name = field(entry, 'model_name');
+      if (typeof title !== 'string') return [];
+      const hash = field(entry, 'hash');
+      return {
+        key: title,
+        name: typeof name === 'string' ? name : title,
+        modality: 'image' as const,
+        sizeBytes: null,
+        contextLength: null,
+        vision: false,
+        tools: false,
+        embeds: false,
+        hash: typeof hash === 'string' && hash !== '' ? hash : null,
+      };
+    });
+  }
+
+  async loaded(signal: AbortSignal): Promise<LoadedModel[]> {
+    if (this.#current) return this.#current.inVram ? [{ key: this.#current.key, slots: 1 }] : [];
+    // What somebody else loaded shows only as memory in use.
+    const memory = await this.#http.json('/sdapi/v1/memory', { signal }).catch(() => null);
+    const held = field(field(field(memory, 'cuda'), 'allocated'), 'current');
+    if (typeof held !== 'number' || held < 256 * 1024 ** 2) return [];
+    const key = await this.#selected(signal);
+    if (key === null) return [];
+    this.#current = { key, inVram: true };
+    return [{ key, slots: 1 }];
+  }
+
+  async #selected(signal: AbortSignal): Promise<string | null> {
+    const title = field(await this.#http.json('/sdapi/v1/options', { signal }), 'sd_model_checkpoint');
+    return typeof title === 'string' && title !== '' ? title : null;
+  }
+
+  async load(key: string, signal: AbortSignal): Promise<LoadedModel> {
+    const known = (await this.#checkpoints(signal)).some((checkpoint) => checkpoint.key === key);
+    if (!known) throw new EngineError('model_missing', key);
+    const timeoutMs = this.#http.limits.loadTimeoutMs;
+    const parked = this.#current?.key === key && !this.#current.inVram;
+    if (parked && this.#flavour.reloadPath) {
+      // The weights wait in system memory: bringing them back is much quicker than reading them from disk.
+      await this.#http.json(this.#flavour.reloadPath, { method: 'POST', signal, timeoutMs });
+    } else {
+      await this.#http.json('/sdapi/v1/options', { body: { sd_model_checkpoint: key }, signal, timeoutMs });
+    }
+    const selected = await this.#selected(signal);
+    if (selected !== key) throw new EngineError('load_failed', `It selected "${selected}" instead of "${key}".`);
+    this.#current = { key, inVram: true };
+    return { key, slots: 1 };
+  }
+
+  async unload(_key: string, signal: AbortSignal): Promise<void> {
+    if (this.#child && this.#child.state !== 'ready') return;
+    await this.#http.json('/sdapi/v1/unload-checkpoint', { method: 'POST', signal, timeoutMs: 60_000 });
+    if (this.#current) this.#current = { ...this.#current, inVram: false };
+  }
+
+  estimate({ sizeBytes }: EngineModel): number {
+    return estimateImageBytes({ sizeBytes, workingBytes: this.#options.profile.workingBytes });
+  }
+
+  text(): AsyncIterable<TextEvent> {
+    throw new EngineError('unsupported', 'A Stable Diffusion web UI writes no text.');
+  }
+
+  embed(): Promise<EmbedReply> {
+    return Promise.reject(new EngineError('unsupported', 'A Stable Diffusion web UI makes no embeddings.'));
+  }
+
+  async *image(request: ImageRequest, { signal }: WorkOptions): AsyncGenerator<ImageEvent, void, void> {
+    // The request is not tied to the caller's signal: closing the connection would not stop the picture, and the
+    // interrupt must be repeated until this very request has come back.
+    const ended = new AbortController();
+    let settled: { answer: unknown } | { error: unknown } | null = null;
+    const path = request.source ? '/sdapi/v1/img2img' : '/sdapi/v1/txt2img';
+    const posted = this.#http
+      .json(path, { body: bodyOf(request), signal: ended.signal, timeoutMs: timing.imageMs })
+      .then(
+        (answer) => (settled = { answer }),
+        (error: unknown) => (settled = { error }),
+      );
+    try {
+      let fraction = 0;
+      let movedAt = performance.now();
+      const aborted = abortion(signal);
+      while (!settled) {
+        await Promise.race([posted, aborted, delay(timing.pollMs, undefined, { ref: false })]);
+        if (settled) break;
+        if (signal.aborted) throw new EngineError('aborted', undefined, { cause: signal.reason });
+        if (performance.now() - movedAt > this.#http.limits.firstByteTimeoutMs) throw new EngineError('silent');
+        const progress = await this.#progress(ended.signal);
+        // It says 0 between jobs and odd things at the start; what is shown only ever grows.
+        if (progress && progress.fraction > fraction) {
+          ({ fraction } = progress);
+          movedAt = performance.now();
+          yield { type: 'progress', ...progress };
+        }
+      }
+    } finally {
+      if (!settled) await this.#interrupt(posted, ended);
+    }
+    // Assigned in a callback, which the compiler does not follow.
+    const outcome = settled as { answer: unknown } | { error: unknown };
+    if ('error' in outcome) throw EngineError.from(outcome.error, 'bad_answer');
+    yield await this.#picture(outcome.answer, request, signal);
+  }
+
+  async #progress(signal: AbortSignal): Promise<{ fraction: number; step: number; steps: number } | null> {
+    const path = '/sdapi/v1/progress?skip_current_image=true';
+    const answer = await this.#http.json(path, { signal, timeoutMs: 3_000 }).catch(() => null);
+    const fraction = field(answer, 'progress');
+    const state = field(answer, 'state');
+    if (typeof fraction !== 'number' || !Number.isFinite(fraction) || field(state, 'job_count') === 0) return null;
+    const [step, steps] = [field(state, 'sampling_step'), field(state, 'sampling_steps')];
+    return {
+      fraction: Math.min(0.99, Math.max(0, fraction)),
+      step: typeof step === 'number' ? step : 0,
+      steps: typeof steps === 'number' ? steps : 0,
+    };
+  }
+
+  /** Interrupts until the request has returned: one sent before the job began is lost. */
+  async #interrupt(posted: Promise<unknown>, ended: AbortController): Promise<void> {
+    const deadline = performance.now() + timing.interruptMs;
+    let returned = false;
+    void posted.finally(() => (returned = true));
+    while (!returned && performance.now() < deadline) {
+      await this.#http
+        .json('/sdapi/v1/interrupt', { method: 'POST', signal: ended.signal, timeoutMs: 3_000 })
+        .catch(() => undefined);
+      await Promise.race([posted, delay(200, undefined, { ref: false })]);
+    }
+    ended.abort();
+    if (!returned) await this.#child?.stop();
+  }
+
+  async #picture(answer: unknown, request: ImageRequest, signal: AbortSignal): Promise<ImageEvent> {
+    const images = field(answer, 'images');
+    const info = infoOf(field(answer, 'info'));
+    const first = field(info, 'index_of_first_image');
+    const encoded: unknown = Array.isArray(images) ? images[typeof first === 'number' ? first : 0] : undefined;
+    if (typeof encoded !== 'string') throw new EngineError('bad_answer', 'It holds no image.');
+    const used = field(info, 'sd_model_hash');
+    const wanted = (await this.#checkpoints(signal)).find(({ key }) => key === request.modelKey)?.hash;
+    if (typeof used === 'string' && used !== '' && wanted && !sameHash(used, wanted)) {
+      throw new EngineError('wrong_model', `The image was made with checkpoint ${used}, not ${wanted}.`);
+    }
+    const seed = field(info, 'seed');
+    return {
+      type: 'image',
+      png: await checkedPng(encoded, request),
+      seed: typeof seed === 'number' && seed >= 0 ? seed : request.seed,
+    };
+  }
+
+  async health(_loadedKey: string, signal: AbortSignal): Promise<void> {
+    const request: ImageRequest = {
+      modelKey: this.#current?.key ?? '',
+      prompt: 'test',
+      negativePrompt: '',
+      width: 64,
+      height: 64,
+      steps: 1,
+      guidance: 1,
+      seed: 1,
+      sampler: null,
+      source: null,
+    };
+    for await (const event of this.image(request, { signal })) if (event.type === 'image') return;
+  }
+
+  async stop(): Promise<void> {
+    this.#current = null;
+    await this.#child?.stop();
+  }
+
+  onLost(listener: (reason: string) => void): void {
+    this.#child?.onExit((reason) => {
+      this.#current = null;
+      listener(reason);
+    });
+  }
+
+  logs(): readonly LogLine[] {
+    return this.#child?.logs() ?? [];
+  }
+}
+
+function bodyOf(request: ImageRequest): Record<string, unknown> {
+  const { source } = request;
+  return {
+    prompt: request.prompt,
+    negative_prompt: request.negativePrompt,
+    width: request.width,
+    height: request.height,
+    steps: request.steps,
+    cfg_scale: request.guidance,
+    seed: request.seed,
+    sampler_name: request.sampler ?? 'Euler a',
+    batch_size: 1,
+    n_iter: 1,
+    send_images: true,
+    save_images: false,
+    ...(source && {
+      init_images: [Buffer.from(source.image).toString('base64')],
+      denoising_strength: source.strength,
+      ...(source.mask && {
+        mask: Buffer.from(source.mask).toString('base64'),
+        inpainting_fill: 1,
+        inpaint_full_res: false,
+        mask_blur: 4,
+      }),
+    }),
+  };
+}
+
+/** `info` is a JSON text inside the JSON answer. */
+function infoOf(info: unknown): unknown {
+  if (typeof info !== 'string') return info;
+  try {
+    return JSON.parse(info);
+  } catch {
+    return null;
+  }
+}
+
+/** Builds differ in how much of a hash they give. */
+function sameHash(a: string, b: string): boolean {
+  const length = Math.min(a.length, b.length);
+  return a.slice(0, length).toLowerCase() === b.slice(0, length).toLowerCase();
+}
+
+/** Nobody there is an answer; a stranger or a wrong password is not. */
+function rethrowRefusal(error: unknown): false {
+  const engineError = EngineError.from(error, 'unreachable');
+  if (engineError.kind === 'aborted' || engineError.kind === 'port_taken' || engineError.status !== null) {
+    throw engineError;
+  }
+  return false;
+}
+
+/** Resolves when the signal is aborted. */
+function abortion(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}

@@ -1,0 +1,35 @@
+import type { LogLine } from '../engines/engine.ts';
+
+export const logLimits = { lines: 2_000, lineBytes: 8 * 1024 } as const;
+
+/** The last lines of a process. However much it writes, memory stays bounded (P8). */
+export class LogRing {
+  readonly #lines: LogLine[] = [];
+  #next = 0;
+  readonly #partial = { out: '', err: '' };
+
+  /** Takes a piece of output; lines that are too long are cut. */
+  write(stream: 'out' | 'err', piece: string, at: number): void {
+    let text = this.#partial[stream] + piece;
+    // A flood without line ends is kept to its end only.
+    if (text.length > 64 * logLimits.lineBytes) text = text.slice(-logLimits.lineBytes);
+    const lines = text.split(/\r?\n|\r/);
+    this.#partial[stream] = (lines.pop() ?? '').slice(-logLimits.lineBytes);
+    for (const line of lines.slice(-logLimits.lines)) this.#push({ at, stream, text: line });
+  }
+
+  note(text: string, at: number): void {
+    this.#push({ at, stream: 'note', text });
+  }
+
+  /** Oldest first. */
+  lines(): LogLine[] {
+    return [...this.#lines.slice(this.#next), ...this.#lines.slice(0, this.#next)];
+  }
+
+  #push(line: LogLine): void {
+    const cut = line.text.length > logLimits.lineBytes;
+    this.#lines[this.#next] = cut ? { ...line, text: `${line.text.slice(0, logLimits.lineBytes)}…` } : line;
+    this.#next = (this.#next + 1) % logLimits.lines;
+  }
+}

@@ -1,0 +1,53 @@
+import { childVariable, ownerVariable } from './child-env.ts';
+import * as linux from './processes.linux.ts';
+import * as windows from './processes.win32.ts';
+
+/** What is needed of the operating system to end what we started, and nothing else. */
+export interface Processes {
+  /** A name for a process that a later process with the same pid does not share; null when it is gone. */
+  identity(pid: number): Promise<{ startTime: string; executable: string } | null>;
+  /** Signals a whole process group (a tree on Windows). A group that is gone is no error. */
+  kill(pid: number, force: boolean): Promise<void>;
+  /** The living processes of one owner, or of one child, that were found by their marks. */
+  marked(mark: { owner: string } | { child: string }): Promise<number[]>;
+  /** Who listens on a port; null where the system does not tell. */
+  listeners(port: number): Promise<number[] | null>;
+}
+
+export const processes: Processes = {
+  async identity(pid) {
+    if (process.platform === 'win32') return windows.identityOf(pid);
+    if (process.platform === 'linux') return linux.identityOf(pid);
+    return alive(pid) ? { startTime: 'unknown', executable: 'unknown' } : null;
+  },
+  async kill(pid, force) {
+    if (process.platform === 'win32') return windows.killTree(pid, force);
+    const signal = force ? 'SIGKILL' : 'SIGTERM';
+    // The group first; a process that left its group (setsid) is its own.
+    for (const target of [-pid, pid]) {
+      try {
+        process.kill(target, signal);
+      } catch {
+        // Gone already.
+      }
+    }
+  },
+  async marked(mark) {
+    if (process.platform !== 'linux') return [];
+    return 'owner' in mark
+      ? linux.markedProcesses(ownerVariable, mark.owner)
+      : linux.markedProcesses(childVariable, mark.child);
+  },
+  async listeners(port) {
+    return process.platform === 'linux' ? linux.listenersOn(port) : null;
+  },
+};
+
+export function alive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}

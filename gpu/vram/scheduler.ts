@@ -1,0 +1,413 @@
+import { EngineError } from '../engines/engine-error.ts';
+import { explain, type Standing } from './explain.ts';
+import { type Action, type Cause, plan } from './plan.ts';
+import type { Policy } from './policy.ts';
+import { type Mode, SchedulerState } from './state.ts';
+import type { Lane, Work } from './work.ts';
+
+/** What the scheduler does to the world. Each takes as long as it takes, and says how long that was. */
+export interface Effects {
+  /** Resolves when the model serves; `vramBytes` is what was measured, null where nothing could be. */
+  load(modelId: string): Promise<{ vramBytes: number | null; slots: number | null }>;
+  /**
+   * Resolves when the memory was seen to be free, or with `released: false` when that did not happen in time.
+   * `lost` models went down with their engine: there is nobody left to ask for an unload.
+   */
+  unload(modelId: string, lost: boolean): Promise<{ released: boolean }>;
+  /** A swap was decided: what can be read ahead for the next model is read while the resident drains. */
+  prewarm(modelId: string): void;
+}
+
+/** Bounds of the queue, in GPU milliseconds of waiting work. */
+export interface QueueLimits {
+  readonly totalMs: Readonly<Record<Lane, number>>;
+  readonly perTenantMs: Readonly<Record<Lane, number>>;
+}
+
+export const defaultQueueLimits: QueueLimits = {
+  totalMs: { interactive: 120_000, batch: 4 * 3_600_000 },
+  perTenantMs: { interactive: 90_000, batch: 3_600_000 },
+};
+
+/** The queue is full: order cannot help any more, so who comes now is told when to come back. */
+export class QueueFullError extends Error {
+  override readonly name = 'QueueFullError';
+  readonly limit: 'queue' | 'tenant_queue';
+  readonly retryAfterMs: number;
+
+  constructor(limit: 'queue' | 'tenant_queue', retryAfterMs: number) {
+    super(limit === 'queue' ? 'The queue is full.' : 'Too much of your work is waiting already.');
+    this.limit = limit;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** The GPU is paused; interactive work is turned away. */
+export class PausedError extends Error {
+  override readonly name = 'PausedError';
+  readonly retryAfterMs: number;
+
+  constructor(retryAfterMs: number) {
+    super('The operator has paused the GPU.');
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+export interface Grant {
+  readonly queuedMs: number;
+  /** The part of the wait in which the card was changing models: charged to the house. */
+  readonly swapMs: number;
+  /** Ends the lease; returns what it cost in GPU milliseconds. Later calls return 0. */
+  end(): number;
+}
+
+export type Submission = Omit<Work, 'since'>;
+
+/** A decision as it was taken, for the operator to look up why. */
+export interface Decision {
+  readonly sequence: number;
+  /** Wall-clock milliseconds. */
+  readonly at: number;
+  readonly type: Action['type'] | 'loaded' | 'load_failed' | 'released' | 'lost' | 'refused' | 'mode';
+  readonly modelId: string | null;
+  readonly workId: string | null;
+  readonly tenant: string | null;
+  readonly cause: Cause | null;
+  readonly drainFor: string | null;
+  readonly waiting: number;
+  /** How long what has ended took; null for a beginning. */
+  readonly tookMs: number | null;
+  readonly note: string | null;
+}
+
+interface Waiter {
+  readonly resolve: (grant: Grant) => void;
+  readonly reject: (error: Error) => void;
+  readonly transitionMs: number;
+  readonly leave: () => void;
+}
+
+const limits = { decisions: 1_000, coolFirstMs: 2_000, coolLongestMs: 5 * 60_000, pausedRetryMs: 60_000 } as const;
+
+/**
+ * Drives the plan: one loop, woken by every event, that applies what plan() says. All state is changed here, in
+ * one turn of the event loop at a time, so nothing needs a lock.
+ */
+export class Scheduler {
+  readonly state = new SchedulerState();
+  readonly #effects: Effects;
+  readonly #policy: () => Policy;
+  readonly #limits: () => QueueLimits;
+  readonly #waiters = new Map<string, Waiter>();
+  readonly #failures = new Map<string, { count: number; error: EngineError }>();
+  readonly #decisions: Decision[] = [];
+  readonly #listeners = new Set<(decision: Decision) => void>();
+  #sequence = 0;
+  #pumping = false;
+  #timer: NodeJS.Timeout | null = null;
+  /** Time spent changing models so far, and since when it is being spent. */
+  #transitionMs = 0;
+  #transitionSince: number | null = null;
+
+  constructor(options: { effects: Effects; policy: () => Policy; limits: () => QueueLimits }) {
+    this.#effects = options.effects;
+    this.#policy = options.policy;
+    this.#limits = options.limits;
+  }
+
+  /**
+   * Queues work and resolves when it holds a lease. Rejects with QueueFullError, PausedError, an EngineError when
+   * the model cannot be had, or the signal's reason when it is aborted first.
+   */
+  submit(submission: Submission, signal: AbortSignal): Promise<Grant> {
+    const now = performance.now();
+    const refusal = this.#refusal(submission, now);
+    if (refusal) {
+      this.#record('refused', { work: submission, note: refusal.message });
+      return Promise.reject(refusal);
+    }
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason);
+      const { id } = submission;
+      const abort = (): void => void this.cancel(id, signal.reason);
+      signal.addEventListener('abort', abort, { once: true });
+      this.#waiters.set(id, {
+        resolve,
+        reject,
+        transitionMs: this.#spentMs(now),
+        leave: () => signal.removeEventListener('abort', abort),
+      });
+      this.state.enqueue({ ...submission, since: now });
+      this.pump();
+    });
+  }
+
+  /** Takes waiting work out of the queue; false when it was not waiting. */
+  cancel(workId: string, reason: Error): boolean {
+    if (!this.state.cancel(workId)) return false;
+    this.#take(workId)?.reject(reason);
+    this.pump();
+    return true;
+  }
+
+  standings(): Standing[] {
+    return explain(this.state, performance.now(), this.#policy());
+  }
+
+  standing(workId: string): Standing | undefined {
+    return this.standings().find(({ work }) => work.id === workId);
+  }
+
+  /** The recorded decisions, oldest first. */
+  decisions(): readonly Decision[] {
+    return this.#decisions;
+  }
+
+  onDecision(listener: (decision: Decision) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  setMode(mode: Mode): void {
+    if (this.state.mode === mode) return;
+    this.state.mode = mode;
+    this.#record('mode', { note: mode });
+    if (mode === 'paused') {
+      for (const work of [...this.state.queue.all()]) {
+        if (work.lane === 'interactive') this.cancel(work.id, new PausedError(limits.pausedRetryMs));
+      }
+    }
+    this.pump();
+  }
+
+  setBudget(budgetBytes: number, capacityBytes: number, canLoad: boolean): void {
+    this.state.budgetBytes = budgetBytes;
+    this.state.capacityBytes = capacityBytes;
+    this.state.canLoad = canLoad;
+    this.pump();
+  }
+
+  /** Loads a model because the operator says so; room is made only where nobody is served. */
+  requestLoad(modelId: string): boolean {
+    const { vramBytes } = this.state.model(modelId);
+    if (this.state.residents.has(modelId)) return true;
+    if (this.state.mode !== 'running' || !this.state.canLoad || vramBytes > this.state.freeBytes) return false;
+    this.#apply({ type: 'load', modelId, cause: 'operator' });
+    return true;
+  }
+
+  /** Unloads a model because the operator says so: the door closes, what runs ends first. */
+  requestUnload(modelId: string): boolean {
+    const resident = this.state.residents.get(modelId);
+    if (resident?.phase !== 'ready') return resident !== undefined;
+    const type = resident.running > 0 ? 'drain' : 'unload';
+    this.#apply({ type, modelId, cause: 'operator', drainFor: null });
+    return true;
+  }
+
+  /** An engine went down by itself: its models are gone, and their memory is on its way back (V2). */
+  lost(modelIds: readonly string[], reason: string): void {
+    for (const modelId of modelIds) {
+      const resident = this.state.residents.get(modelId);
+      if (!resident || resident.phase === 'unloading') continue;
+      this.#record('lost', { modelId, note: reason });
+      this.state.lose(modelId, performance.now());
+      this.#unload(modelId, true);
+    }
+    this.pump();
+  }
+
+  pump(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    try {
+      for (;;) {
+        const { actions, wakeAt } = plan(this.state, performance.now(), this.#policy());
+        if (actions.length === 0) return this.#wakeAt(wakeAt);
+        for (const action of actions) this.#apply(action);
+      }
+    } finally {
+      this.#pumping = false;
+    }
+  }
+
+  close(): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    for (const work of [...this.state.queue.all()]) {
+      this.state.cancel(work.id);
+      this.#take(work.id)?.reject(new EngineError('aborted', 'The appliance is shutting down.'));
+    }
+  }
+
+  #refusal(work: Submission, now: number): Error | null {
+    const { modelId, lane, tenant, costMs } = work;
+    if (this.state.mode === 'paused' && lane === 'interactive') return new PausedError(limits.pausedRetryMs);
+    const failure = this.#failures.get(modelId);
+    if (failure && failure.count > 1 && this.state.coolsUntil(modelId) > now) return failure.error;
+    const bounds = this.#limits();
+    const total = this.state.queue.costMs(lane);
+    const own = this.state.queue.costMs(lane, tenant);
+    // What is larger than the whole bound may still run when nothing else waits.
+    if (own > 0 && own + costMs > bounds.perTenantMs[lane]) {
+      return new QueueFullError('tenant_queue', own + costMs - bounds.perTenantMs[lane]);
+    }
+    if (total > 0 && total + costMs > bounds.totalMs[lane]) {
+      return new QueueFullError('queue', total + costMs - bounds.totalMs[lane]);
+    }
+    return null;
+  }
+
+  #apply(action: Action): void {
+    const now = performance.now();
+    switch (action.type) {
+      case 'grant':
+        return this.#grant(action.workId, now);
+      case 'load':
+        this.#record('load', { modelId: action.modelId, cause: action.cause });
+        this.state.beginLoad(action.modelId, now);
+        this.#markTransition(now);
+        return void this.#load(action.modelId, now);
+      case 'drain':
+        this.#record('drain', action);
+        this.state.move(action.modelId, 'draining', now, action.drainFor);
+        if (action.drainFor !== null) this.#effects.prewarm(action.drainFor);
+        return this.#markTransition(now);
+      case 'unload':
+        this.#record('unload', action);
+        this.state.move(action.modelId, 'unloading', now, action.drainFor);
+        if (action.drainFor !== null) this.#effects.prewarm(action.drainFor);
+        this.#markTransition(now);
+        return this.#unload(action.modelId);
+      case 'reopen':
+        this.#record('reopen', { modelId: action.modelId });
+        this.state.move(action.modelId, 'ready', now);
+        return this.#markTransition(now);
+    }
+  }
+
+  #grant(workId: string, now: number): void {
+    const waiter = this.#take(workId);
+    const { work } = this.state.grant(workId, now);
+    if (!waiter) throw new Error(`nobody waits for ${workId}`);
+    this.#record('grant', { work, modelId: work.modelId });
+    let ended = false;
+    waiter.resolve({
+      queuedMs: now - work.since,
+      swapMs: this.#spentMs(now) - waiter.transitionMs,
+      end: () => {
+        if (ended) return 0;
+        ended = true;
+        const gpuMs = this.state.finish(workId, performance.now());
+        this.pump();
+        return gpuMs;
+      },
+    });
+  }
+
+  async #load(modelId: string, began: number): Promise<void> {
+    try {
+      const { vramBytes } = await this.#effects.load(modelId);
+      const now = performance.now();
+      // The engine may have died while it loaded.
+      if (this.state.residents.get(modelId)?.phase !== 'loading') return;
+      if (vramBytes !== null) this.state.measured(modelId, vramBytes);
+      this.state.move(modelId, 'ready', now);
+      this.#failures.delete(modelId);
+      this.#record('loaded', { modelId, tookMs: now - began });
+    } catch (error) {
+      this.#loadFailed(modelId, EngineError.from(error, 'load_failed'), began);
+    }
+    this.#markTransition(performance.now());
+    this.pump();
+  }
+
+  #loadFailed(modelId: string, error: EngineError, began: number): void {
+    const now = performance.now();
+    const count = (this.#failures.get(modelId)?.count ?? 0) + 1;
+    this.#failures.set(modelId, { count, error });
+    this.#record('load_failed', { modelId, note: error.message, tookMs: now - began });
+    this.state.coolDown(modelId, now + Math.min(limits.coolLongestMs, limits.coolFirstMs * 2 ** (count - 1)));
+    // Half a load can hold memory: the reservation ends with a measured release, like any other.
+    if (this.state.residents.get(modelId)?.phase === 'loading') {
+      this.state.move(modelId, 'unloading', now);
+      this.#unload(modelId);
+    }
+    if (count > 1 || !error.retryable) {
+      for (const work of [...this.state.queue.all()]) {
+        if (work.modelId === modelId) this.cancel(work.id, error);
+      }
+    }
+  }
+
+  #unload(modelId: string, lost = false): void {
+    const began = performance.now();
+    const ended = (note: string | null): void => {
+      this.state.release(modelId);
+      this.#record('released', { modelId, note, tookMs: performance.now() - began });
+      this.#markTransition(performance.now());
+      this.pump();
+    };
+    this.#effects.unload(modelId, lost).then(
+      ({ released }) => ended(released ? null : 'the memory was not seen to come back'),
+      (error: unknown) => ended(error instanceof Error ? error.message : String(error)),
+    );
+  }
+
+  #take(workId: string): Waiter | undefined {
+    const waiter = this.#waiters.get(workId);
+    this.#waiters.delete(workId);
+    waiter?.leave();
+    return waiter;
+  }
+
+  #wakeAt(at: number | null): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timer = null;
+    if (at === null) return;
+    // A timer may fire a moment early; the plan must then be asked at or after the time it named.
+    this.#timer = setTimeout(() => this.pump(), Math.max(1, Math.ceil(at - performance.now()) + 1));
+    this.#timer.unref();
+  }
+
+  #spentMs(now: number): number {
+    return this.#transitionMs + (this.#transitionSince === null ? 0 : now - this.#transitionSince);
+  }
+
+  #markTransition(now: number): void {
+    const active = this.state.inTransition;
+    if (active && this.#transitionSince === null) this.#transitionSince = now;
+    else if (!active && this.#transitionSince !== null) {
+      this.#transitionMs += now - this.#transitionSince;
+      this.#transitionSince = null;
+    }
+  }
+
+  #record(
+    type: Decision['type'],
+    about: {
+      modelId?: string;
+      work?: Submission;
+      cause?: Cause;
+      drainFor?: string | null;
+      tookMs?: number;
+      note?: string | null;
+    },
+  ): void {
+    const decision: Decision = {
+      sequence: (this.#sequence += 1),
+      at: Date.now(),
+      type,
+      modelId: about.modelId ?? about.work?.modelId ?? null,
+      workId: about.work?.id ?? null,
+      tenant: about.work?.tenant ?? null,
+      cause: about.cause ?? null,
+      drainFor: about.drainFor ?? null,
+      waiting: this.state.queue.size,
+      tookMs: about.tookMs ?? null,
+      note: about.note ?? null,
+    };
+    this.#decisions.push(decision);
+    if (this.#decisions.length > limits.decisions) this.#decisions.splice(0, limits.decisions / 10);
+    for (const listener of this.#listeners) listener(decision);
+  }
+}
