@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { availableParallelism } from 'node:os';
 import {
   type ChatHistoryItem,
   type ChatModelFunctions,
@@ -48,7 +49,13 @@ export class ModelHost {
 
   constructor() {
     // Never compiles or downloads: what npm installed is what there is.
-    this.#llama = getLlama({ build: 'never', skipDownload: true, progressLogs: false });
+    this.#llama = getLlama({
+      build: 'never',
+      skipDownload: true,
+      progressLogs: false,
+      // One core stays with the appliance. llama.cpp's threads spin: with as many as cores, tokens took 200 ms each.
+      maxThreads: Math.max(1, availableParallelism() - 1),
+    });
   }
 
   async gpu(): Promise<string | false> {

@@ -1,0 +1,234 @@
+import { randomInt } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { parseArgs } from 'node:util';
+import { allocate, cardMib, release, usedMib } from '../card.ts';
+import { fault } from '../faults.ts';
+import { answerFault, bodyOf, json, listen, startFaults } from '../http.ts';
+import { takes } from '../pace.ts';
+import { draw } from './draw.ts';
+
+/*
+ * Stands in for AUTOMATIC1111's web UI in --nowebui mode, or for Forge or SD.Next with --flavour: one checkpoint,
+ * one job at a time behind a lock, progress that is nobody's in particular, weights that go to system memory on
+ * unload, and a context that stays until the process ends.
+ */
+const { values } = parseArgs({
+  strict: false,
+  options: { port: { type: 'string', default: '7861' }, flavour: { type: 'string', default: 'automatic1111' } },
+});
+const folder = process.env['STANDIN_DIR'] ?? '.';
+const flavour = String(values['flavour']);
+
+interface Checkpoint {
+  readonly name: string;
+  readonly hash: string;
+  readonly weightsMib: number;
+  readonly workingMib: number;
+  readonly loadMs: number;
+  readonly stepMs: number;
+}
+
+const checkpoints: readonly Checkpoint[] = [
+  { name: 'demo-sd15', hash: 'de30051500', weightsMib: 3_000, workingMib: 850, loadMs: 8_000, stepMs: 260 },
+  { name: 'demo-sd15-paint', hash: 'de30051501', weightsMib: 3_000, workingMib: 850, loadMs: 8_000, stepMs: 260 },
+  { name: 'demo-xl', hash: 'de300abcde', weightsMib: 5_400, workingMib: 850, loadMs: 20_000, stepMs: 900 },
+];
+const contextMib = 320;
+const title = ({ name, hash }: Checkpoint): string => `${name}.safetensors [${hash}]`;
+
+let selected: Checkpoint = checkpoints[0] as Checkpoint;
+let weights: 'disk' | 'ram' | 'vram' = 'disk';
+let lock: Promise<void> = Promise.resolve();
+let job: { step: number; steps: number; interrupted: boolean; name: string; preview: Buffer | null } | null = null;
+
+/** One at a time, in order: the lock every job of the real one goes through. */
+async function locked<T>(work: () => Promise<T>): Promise<T> {
+  const before = lock;
+  let unlock = (): void => undefined;
+  lock = new Promise((resolve) => (unlock = resolve));
+  await before;
+  try {
+    return await work();
+  } finally {
+    unlock();
+  }
+}
+
+async function load(checkpoint: Checkpoint): Promise<void> {
+  if (selected === checkpoint && weights === 'vram') return;
+  if (selected !== checkpoint) {
+    release(folder, 'weights');
+    weights = 'disk';
+  }
+  selected = checkpoint;
+  const outOfMemory = usedMib(folder) + checkpoint.weightsMib + contextMib > cardMib - 181;
+  if (outOfMemory || fault(folder, 'out_of_memory_on_load') !== null) throw new OutOfMemory();
+  // From system memory it is much quicker than from disk.
+  await takes(weights === 'ram' ? checkpoint.loadMs / 5 : checkpoint.loadMs);
+  allocate(folder, 'weights', checkpoint.weightsMib);
+  allocate(folder, 'context', contextMib);
+  weights = 'vram';
+}
+
+class OutOfMemory extends Error {}
+
+function failure(response: ServerResponse, error: unknown): void {
+  const name = error instanceof OutOfMemory ? 'OutOfMemoryError' : 'RuntimeError';
+  const text = error instanceof OutOfMemory ? 'CUDA out of memory. Tried to allocate 1.50 GiB' : String(error);
+  const key = flavour === 'forge' ? 'message' : 'errors';
+  json(response, 500, { error: name, detail: '', body: '', [key]: text });
+}
+
+async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const path = request.url?.split('?')[0];
+  switch (`${request.method} ${path}`) {
+    case 'GET /sdapi/v1/options':
+      return json(response, 200, { sd_model_checkpoint: title(selected), samples_format: 'png' });
+    case 'POST /sdapi/v1/options': {
+      const wanted = (await bodyOf(request))['sd_model_checkpoint'];
+      if (wanted === undefined) return json(response, 200, null);
+      const checkpoint = checkpoints.find((known) => title(known) === wanted || known.name === wanted);
+      if (!checkpoint) return failure(response, new Error(`model ${String(wanted)} not found`));
+      await locked(() => load(checkpoint)).then(
+        () => json(response, 200, null),
+        (error: unknown) => failure(response, error),
+      );
+      return;
+    }
+    case 'GET /sdapi/v1/sd-models':
+      return json(
+        response,
+        200,
+        checkpoints.map((known) => ({
+          title: title(known),
+          model_name: known.name,
+          hash: known.hash,
+          sha256: null,
+          filename: fault(folder, 'path_names') === null ? `${known.name}.safetensors` : '../../../etc/passwd',
+          config: null,
+        })),
+      );
+    case 'GET /sdapi/v1/progress':
+      return json(response, 200, progress());
+    case 'GET /sdapi/v1/memory': {
+      const used = weights === 'vram' ? selected.weightsMib * 1024 ** 2 : 0;
+      return json(response, 200, { ram: {}, cuda: { allocated: { current: used, peak: used } } });
+    }
+    case 'GET /sdapi/v1/samplers':
+      return json(response, 200, [{ name: 'Euler a', aliases: ['k_euler_a'], options: {} }]);
+    case 'POST /sdapi/v1/interrupt':
+      // One that comes while nothing runs is lost.
+      if (job) job.interrupted = true;
+      return done(response);
+    case 'POST /sdapi/v1/unload-checkpoint':
+      if (weights === 'vram') {
+        await takes(1_200);
+        release(folder, 'weights');
+        weights = 'ram';
+      }
+      return done(response);
+    case 'POST /sdapi/v1/reload-checkpoint':
+      if (flavour !== 'forge') await locked(() => load(selected));
+      return done(response);
+    case 'POST /sdapi/v1/txt2img':
+    case 'POST /sdapi/v1/img2img':
+      return generate(request, response, path === '/sdapi/v1/img2img');
+    case 'GET /openapi.json': {
+      const own = flavour === 'forge' ? ['sd-modules'] : flavour === 'sdnext' ? ['status', 'version'] : ['sd-vae'];
+      return json(response, 200, { paths: Object.fromEntries(own.map((name) => [`/sdapi/v1/${name}`, {}])) });
+    }
+    default:
+      return json(response, 404, { detail: 'Not Found' });
+  }
+}
+
+/** SD.Next answers these with no body at all. */
+function done(response: ServerResponse): void {
+  if (flavour === 'sdnext') response.writeHead(204).end();
+  else json(response, 200, {});
+}
+
+function progress(): object {
+  const state = {
+    skipped: false,
+    interrupted: job?.interrupted ?? false,
+    job: job?.name ?? '',
+    // -1 for a moment at the start, as in the real one.
+    job_count: job ? (job.step === 0 ? -1 : 1) : 0,
+    job_no: 0,
+    sampling_step: job?.step ?? 0,
+    sampling_steps: job?.steps ?? 0,
+  };
+  const fraction = job ? (job.step === 0 ? -0.01 : job.step / job.steps) : 0;
+  return {
+    progress: fraction,
+    eta_relative: 0,
+    state,
+    current_image: job?.preview?.toString('base64') ?? null,
+    textinfo: null,
+  };
+}
+
+async function generate(request: IncomingMessage, response: ServerResponse, fromImage: boolean): Promise<void> {
+  const body = await bodyOf(request);
+  await locked(async () => {
+    if (await answerFault(folder, response)) return new Promise<void>((resolve) => response.on('close', resolve));
+    try {
+      await picture(body, fromImage, response);
+    } catch (error) {
+      failure(response, error);
+    } finally {
+      job = null;
+      release(folder, 'working');
+    }
+    return undefined;
+  });
+}
+
+async function picture(body: Record<string, unknown>, fromImage: boolean, response: ServerResponse): Promise<void> {
+  const [width, height] = [Number(body['width'] ?? 512), Number(body['height'] ?? 512)];
+  const asked = Number(body['seed'] ?? -1);
+  const seed = asked < 0 ? randomInt(2 ** 31) : asked;
+  const inits = body['init_images'];
+  const strength = Number(body['denoising_strength'] ?? 0.75);
+  const steps = Math.max(1, Math.round(Number(body['steps'] ?? 50) * (fromImage ? strength : 1)));
+  job = { step: 0, steps, interrupted: false, name: fromImage ? 'scripts_img2img' : 'scripts_txt2img', preview: null };
+  await load(selected);
+  if (usedMib(folder) + selected.workingMib > cardMib || fault(folder, 'out_of_memory') !== null) throw new OutOfMemory();
+  allocate(folder, 'working', selected.workingMib);
+  const decode = (value: unknown): Buffer => Buffer.from(String(value).replace(/^data:[^,]*,/, ''), 'base64');
+  const drawing = {
+    prompt: String(body['prompt'] ?? ''),
+    seed,
+    width,
+    height,
+    source:
+      fromImage && Array.isArray(inits)
+        ? { image: decode(inits[0]), mask: body['mask'] ? decode(body['mask']) : null, strength }
+        : null,
+  };
+  const stepMs = (selected.stepMs * width * height) / 512 ** 2;
+  while (job.step < steps && !job.interrupted) {
+    await takes(stepMs);
+    job.step += 1;
+    if (job.step % 5 === 0) {
+      job.preview = await draw({ ...drawing, width: 128, height: 128, progress: job.step / steps, source: null });
+    }
+  }
+  const image = await draw({ ...drawing, progress: job.step / steps });
+  const info = {
+    seed,
+    all_seeds: [seed],
+    width,
+    height,
+    sd_model_name: selected.name,
+    sd_model_hash: fault(folder, 'wrong_model') === null ? selected.hash : 'ffffffffff',
+    index_of_first_image: 0,
+    infotexts: [`${drawing.prompt}\nSteps: ${steps}, Seed: ${seed}, Model: ${selected.name}, Version: demo stand-in`],
+  };
+  json(response, 200, { images: [image.toString('base64')], parameters: {}, info: JSON.stringify(info) });
+}
+
+await startFaults(folder);
+listen(Number(values['port']), serve);
+console.log('Startup time: 0.1s (demo stand-in)');
