@@ -165,7 +165,7 @@ export class Gpu {
 
   /** Resolves when every engine was tried once, for tests and for the first run. */
   async settled(): Promise<void> {
-    await Promise.allSettled([...this.#engines.keys()].map((id) => this.#tries.get(id)));
+    await Promise.allSettled(this.#tries.values());
   }
 
   readonly #tries = new Map<string, Promise<void>>();
@@ -191,7 +191,8 @@ export class Gpu {
     } catch (error) {
       const failure = EngineError.from(error, 'unreachable').message;
       this.#health.set(id, { state: 'failing', failure });
-      if (!this.#closing.signal.aborted) this.#options.log('warn', 'engine not ready', { engine: id, failure });
+      if (!this.#closing.signal.aborted)
+        this.#options.log('warn', 'engine not ready', { engine: id, failure });
       throw error;
     }
   }
@@ -269,7 +270,12 @@ export class Gpu {
     this.scheduler.pump();
   }
 
-  text(modelId: string, request: Omit<TextRequest, 'modelKey'>, caller: Caller, signal: AbortSignal): Run<TextEvent> {
+  text(
+    modelId: string,
+    request: Omit<TextRequest, 'modelKey'>,
+    caller: Caller,
+    signal: AbortSignal,
+  ): Run<TextEvent> {
     return this.#run(modelId, caller, 1, signal, (engine, modelKey, inner) =>
       engine.text({ ...request, modelKey }, { signal: inner }),
     );
@@ -286,7 +292,12 @@ export class Gpu {
     });
   }
 
-  image(modelId: string, request: Omit<ImageRequest, 'modelKey'>, caller: Caller, signal: AbortSignal): Run<ImageEvent> {
+  image(
+    modelId: string,
+    request: Omit<ImageRequest, 'modelKey'>,
+    caller: Caller,
+    signal: AbortSignal,
+  ): Run<ImageEvent> {
     const { width, height, steps, source } = request;
     const units = ((width * height) / 512 ** 2) * (Math.max(1, steps * (source ? source.strength : 1)) / 20);
     return this.#run(modelId, caller, units, signal, (engine, modelKey, inner) =>
@@ -374,7 +385,11 @@ export class Gpu {
   #troubled(model: CatalogModel, error: unknown): void {
     if (!(error instanceof EngineError)) return;
     if (!['silent', 'unreachable', 'broken_stream', 'out_of_memory'].includes(error.kind)) return;
-    this.#options.log('warn', 'engine trouble', { engine: model.engineId, model: model.id, error: error.message });
+    this.#options.log('warn', 'engine trouble', {
+      engine: model.engineId,
+      model: model.id,
+      error: error.message,
+    });
     void this.#check(model.engineId);
   }
 
@@ -384,11 +399,16 @@ export class Gpu {
     this.#checking.add(engineId);
     try {
       const engine = this.#engine(engineId);
-      const resident = this.#residentsOf(engineId).find(({ phase }) => phase === 'ready' || phase === 'draining');
+      const resident = this.#residentsOf(engineId).find(
+        ({ phase }) => phase === 'ready' || phase === 'draining',
+      );
       if (!resident) return;
       const key = this.#catalog.get(resident.modelId)?.key ?? '';
       try {
-        await engine.health(key, AbortSignal.any([this.#closing.signal, AbortSignal.timeout(timing.healthMs)]));
+        await engine.health(
+          key,
+          AbortSignal.any([this.#closing.signal, AbortSignal.timeout(timing.healthMs)]),
+        );
         this.#served.set(engineId, performance.now());
         this.#health.set(engineId, { state: 'ready', failure: null });
       } catch (error) {
@@ -540,7 +560,9 @@ export class Gpu {
 
   #residentsOf(engineId: string): { modelId: string; phase: Phase; running: number }[] {
     const { state } = this.scheduler;
-    return [...state.residents.values()].filter(({ modelId }) => state.models.get(modelId)?.engineId === engineId);
+    return [...state.residents.values()].filter(
+      ({ modelId }) => state.models.get(modelId)?.engineId === engineId,
+    );
   }
 
   #engine(id: string): Engine {

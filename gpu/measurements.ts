@@ -60,7 +60,9 @@ function read(file: string | null): Record<string, Partial<Measurement>> {
   if (file === null) return {};
   try {
     const parsed: unknown = JSON.parse(readFileSync(file, 'utf8'));
-    return typeof parsed === 'object' && parsed !== null ? (parsed as Record<string, Partial<Measurement>>) : {};
+    return typeof parsed === 'object' && parsed !== null
+      ? (parsed as Record<string, Partial<Measurement>>)
+      : {};
   } catch {
     return {};
   }

@@ -88,7 +88,8 @@ export function tinyGguf(seed = 20): Buffer {
   let offset = 0;
   for (const [index, [name, dimensions]] of tensors.entries()) {
     const count = dimensions.reduce((a, b) => a * b, 1);
-    const weights = dimensions.length === 1 ? new Float32Array(count).fill(1) : randomWeights(count, seed + index);
+    const weights =
+      dimensions.length === 1 ? new Float32Array(count).fill(1) : randomWeights(count, seed + index);
     head.push(string(name), uint32(dimensions.length), ...dimensions.map(uint64), uint32(0), uint64(offset));
     const bytes = pad(Buffer.from(weights.buffer));
     data.push(bytes);

@@ -180,7 +180,7 @@ export const stalenessBound: Contestant = {
     const first = (kind: Kind): Job | undefined => queue.find((job) => job.kind === kind);
     const turn = (kind: Kind): Job | undefined => {
       const waiting = queue.filter((job) => job.kind === kind);
-      return waiting.sort((a, b) => (served.get(a.tenant) ?? 0) - (served.get(b.tenant) ?? 0))[0];
+      return waiting.toSorted((a, b) => (served.get(a.tenant) ?? 0) - (served.get(b.tenant) ?? 0))[0];
     };
     return {
       arrived(job) {

@@ -44,7 +44,7 @@ function measure(run: Run): Omit<Figures, 'policy'> {
     run.outcomes
       .filter(({ job, refused }) => job.kind === kind && !refused)
       .map(({ job, startedAt }) => (startedAt ?? costs.horizon) - job.arrivesAt)
-      .sort((a, b) => a - b);
+      .toSorted((a, b) => a - b);
   const [text, image] = [waits('text'), waits('image')];
   const hog = run.outcomes.filter(({ job }) => job.tenant === 'hog');
   return {

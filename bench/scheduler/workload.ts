@@ -62,5 +62,5 @@ export function jobsOf(scenario: Scenario, seed: number): Job[] {
   for (let i = 0; i < scenario.hogImages; i += 1) {
     drafts.push({ kind: 'image', tenant: 'hog', batch: true, arrivesAt: 5, runsFor: runsFor('image') });
   }
-  return drafts.sort((a, b) => a.arrivesAt - b.arrivesAt).map((draft, id) => ({ id, ...draft }));
+  return drafts.toSorted((a, b) => a.arrivesAt - b.arrivesAt).map((draft, id) => ({ id, ...draft }));
 }

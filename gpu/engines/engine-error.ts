@@ -25,7 +25,9 @@ export class EngineError extends Error {
   readonly status: number | null;
 
   constructor(kind: EngineErrorKind, detail?: string, options: { cause?: unknown; status?: number } = {}) {
-    super(detail ? `${engineErrors[kind].text} ${detail}` : engineErrors[kind].text, { cause: options.cause });
+    super(detail ? `${engineErrors[kind].text} ${detail}` : engineErrors[kind].text, {
+      cause: options.cause,
+    });
     this.kind = kind;
     this.status = options.status ?? null;
   }
@@ -36,6 +38,8 @@ export class EngineError extends Error {
 
   static from(error: unknown, fallback: EngineErrorKind): EngineError {
     if (error instanceof EngineError) return error;
-    return new EngineError(fallback, error instanceof Error ? error.message : String(error), { cause: error });
+    return new EngineError(fallback, error instanceof Error ? error.message : String(error), {
+      cause: error,
+    });
   }
 }

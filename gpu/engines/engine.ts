@@ -91,7 +91,11 @@ export interface ImageRequest {
   readonly seed: number;
   readonly sampler: string | null;
   /** Set for image-to-image; the mask's white parts are drawn anew. */
-  readonly source: { readonly image: Uint8Array; readonly mask: Uint8Array | null; readonly strength: number } | null;
+  readonly source: {
+    readonly image: Uint8Array;
+    readonly mask: Uint8Array | null;
+    readonly strength: number;
+  } | null;
 }
 
 export type ImageEvent =

@@ -67,7 +67,11 @@ export class EngineHttp {
         headers:
           options.body === undefined
             ? this.#headers
-            : { ...this.#headers, 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
+            : {
+                ...this.#headers,
+                'content-type': 'application/json',
+                accept: 'application/json, text/event-stream',
+              },
         body: options.body === undefined ? null : JSON.stringify(options.body),
         signal: options.signal,
         headersTimeout: timeoutMs,
@@ -147,7 +151,8 @@ export function engineRefusal(status: number, body: string): EngineError {
   if (status === 404 && /model|No models loaded/i.test(message)) {
     return new EngineError('model_missing', message, { status });
   }
-  if (status >= 400 && status < 500 && status !== 429) return new EngineError('rejected', message, { status });
+  if (status >= 400 && status < 500 && status !== 429)
+    return new EngineError('rejected', message, { status });
   return new EngineError('bad_answer', `It answered ${status}: ${message}`, { status });
 }
 
@@ -165,6 +170,12 @@ function messageOf(body: string): string {
     if (typeof value === 'string' && value !== '') return value;
   }
   return body;
+}
+
+/** A text property of an unknown value; empty where there is none. */
+export function textField(value: unknown, key: string): string {
+  const found = field(value, key);
+  return typeof found === 'string' ? found : '';
 }
 
 /** A property of an unknown value; undefined where there is none. */

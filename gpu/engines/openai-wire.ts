@@ -33,7 +33,9 @@ export async function* relayText(
     model: options.model,
     stream: request.stream,
     // Usage is always asked for, because work is metered; a caller who did not ask is not shown it.
-    ...(request.stream && { stream_options: { ...asObject(request.body['stream_options']), include_usage: true } }),
+    ...(request.stream && {
+      stream_options: { ...asObject(request.body['stream_options']), include_usage: true },
+    }),
   };
   const promptBytes = textBytes(request.body['messages'] ?? request.body['prompt']);
   const response = await http.send(`/v1/${request.endpoint}`, {
@@ -200,7 +202,10 @@ export async function relayEmbeddings(
 function checkModel(answer: unknown, options: WireOptions): void {
   const named = field(answer, 'model');
   if (!options.checkModel || named === undefined || named === options.model) return;
-  throw new EngineError('wrong_model', `Asked for "${options.model}", answered by "${String(named).slice(0, 100)}".`);
+  throw new EngineError(
+    'wrong_model',
+    `Asked for "${options.model}", answered by ${JSON.stringify(named).slice(0, 100)}.`,
+  );
 }
 
 /** About how much text a chunk carries: all of it, less the frame that every chunk has. */

@@ -34,7 +34,10 @@ const webuiSteps: readonly Step[] = [
     fromGib: 5,
     profile: image('image-8g', 'a card of 5 to 11 GiB', ['--opt-sdp-attention', '--medvram-sdxl'], true),
   },
-  { fromGib: 0, profile: image('image-small', 'a card below 5 GiB', ['--opt-sdp-attention', '--medvram'], true) },
+  {
+    fromGib: 0,
+    profile: image('image-small', 'a card below 5 GiB', ['--opt-sdp-attention', '--medvram'], true),
+  },
 ];
 
 /** Forge ignores the medvram flags and manages memory itself; only a small card needs telling. */

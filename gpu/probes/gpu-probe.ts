@@ -49,7 +49,10 @@ export class NvidiaProbe implements GpuProbe {
   read(): Promise<Reading> {
     if (!this.#found) return Promise.resolve({ kind: 'none', reason: 'nvidia-smi was not found.' });
     if (performance.now() < this.#restUntil) {
-      return Promise.resolve({ kind: 'lost', reason: 'nvidia-smi hung; it is asked again in a few seconds.' });
+      return Promise.resolve({
+        kind: 'lost',
+        reason: 'nvidia-smi hung; it is asked again in a few seconds.',
+      });
     }
     this.#pending ??= this.#ask().finally(() => (this.#pending = null));
     return this.#pending;

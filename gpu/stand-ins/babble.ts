@@ -4,7 +4,9 @@ export function babble(prompt: string, words: number): string[] {
   const line = [
     ...'This is a demo stand-in, not a language model.'.split(' '),
     ...(echo.length > 0 ? ['You', 'wrote:', ...echo.slice(0, -1), `${echo.at(-1)}.`] : []),
-    ...'It streams words at the pace of a small graphics card, so that everything around it can be tried out.'.split(' '),
+    ...'It streams words at the pace of a small graphics card, so that everything around it can be tried out.'.split(
+      ' ',
+    ),
   ];
   return Array.from({ length: Math.min(words, 400) }, (_, i) => line[i % line.length] ?? '')
     .slice(0, Math.min(words, line.length))
@@ -32,7 +34,9 @@ export function sampleOf(schema: unknown, root: unknown = schema, depth = 0): un
     case 'boolean':
       return true;
     case 'array':
-      return Array.from({ length: numberOf(node['minItems'], 1) }, () => sampleOf(node['items'], root, depth + 1));
+      return Array.from({ length: numberOf(node['minItems'], 1) }, () =>
+        sampleOf(node['items'], root, depth + 1),
+      );
     case 'null':
       return null;
     default: {

@@ -65,7 +65,10 @@ export async function answerFault(folder: string, response: ServerResponse): Pro
   return false;
 }
 
-export function listen(port: number, handle: (request: IncomingMessage, response: ServerResponse) => Promise<void>): Server {
+export function listen(
+  port: number,
+  handle: (request: IncomingMessage, response: ServerResponse) => Promise<void>,
+): Server {
   const server = createServer((request, response) => {
     handle(request, response).catch((error: unknown) => {
       if (!response.headersSent) json(response, 500, { error: { message: String(error) } });

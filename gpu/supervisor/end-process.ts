@@ -13,7 +13,8 @@ export async function endProcess(
   const began = performance.now();
   const remaining = async (): Promise<number[]> => {
     const marked = await processes.marked({ child: target.child });
-    const own = target.pid !== null && alive(target.pid) && (await processes.identity(target.pid)) ? [target.pid] : [];
+    const own =
+      target.pid !== null && alive(target.pid) && (await processes.identity(target.pid)) ? [target.pid] : [];
     return [...new Set([...own, ...marked])];
   };
   let forced = false;

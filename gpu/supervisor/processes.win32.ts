@@ -7,7 +7,11 @@ export function taskkillArguments(pid: number, force: boolean): string[] {
 
 /** Ends a process tree; a process that is already gone is no error. */
 export async function killTree(pid: number, force: boolean): Promise<void> {
-  await execa('taskkill', taskkillArguments(pid, force), { reject: false, windowsHide: true, timeout: 5_000 });
+  await execa('taskkill', taskkillArguments(pid, force), {
+    reject: false,
+    windowsHide: true,
+    timeout: 5_000,
+  });
 }
 
 /** The query that names a process for good: its creation time and executable. */

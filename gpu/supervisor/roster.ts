@@ -69,5 +69,7 @@ export class Roster {
 function isEnrolled(value: unknown): value is Enrolled {
   if (typeof value !== 'object' || value === null) return false;
   const { pid, startTime, executable } = value as Record<string, unknown>;
-  return typeof pid === 'number' && pid > 1 && typeof startTime === 'string' && typeof executable === 'string';
+  return (
+    typeof pid === 'number' && pid > 1 && typeof startTime === 'string' && typeof executable === 'string'
+  );
 }

@@ -213,7 +213,8 @@ export class SupervisedChild {
     child.stderr.setEncoding('utf8').on('data', (piece: string) => this.#output('err', piece));
     void child.then((result) => {
       const how = result.signal ? `signal ${result.signal}` : `exit code ${result.exitCode ?? 'unknown'}`;
-      const reason = pid === undefined ? `could not be started: ${result.shortMessage ?? ''}` : `ended with ${how}`;
+      const reason =
+        pid === undefined ? `could not be started: ${result.shortMessage ?? ''}` : `ended with ${how}`;
       abort.abort(new EngineError('unreachable', `${this.spec.id} ${reason}.`));
       if (this.#pid === pid || pid === undefined) this.#exited(reason);
     });
@@ -274,7 +275,11 @@ export class SupervisedChild {
       const wasReady = this.#state === 'ready';
       this.#failure = `${this.spec.id} ${reason}.${this.#lastWords()}`;
       // What it started may live on and hold its memory and port.
-      void endProcess(this.#world.processes, { pid: null, child: this.#mark }, { graceMs: 0, deadlineMs: 3_000 });
+      void endProcess(
+        this.#world.processes,
+        { pid: null, child: this.#mark },
+        { graceMs: 0, deadlineMs: 3_000 },
+      );
       this.#died(this.#failure, wasReady);
       if (wasReady) for (const listener of this.#exitListeners) listener(this.#failure);
     }

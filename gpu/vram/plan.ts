@@ -183,7 +183,7 @@ function finishDrain(state: SchedulerState, resident: Resident, actions: Action[
 
 /** Other programs took memory: give back what is idle first, then what is least wanted. */
 function shrink(state: SchedulerState, actions: Action[]): void {
-  const candidates = [...state.residents.values()].sort(
+  const candidates = [...state.residents.values()].toSorted(
     (a, b) => demand(state, a) - demand(state, b) || a.idleSince - b.idleSince,
   );
   const first = candidates.find((resident) => resident.running === 0) ?? candidates[0];
@@ -255,7 +255,7 @@ function wishes(state: SchedulerState, now: number, policy: Policy): Wish[] {
     found.push(wishFor(state, facts, policy, now));
   }
   const overdue = (wish: Wish): number => (wish.overdueAt <= now ? wish.overdueAt : Number.POSITIVE_INFINITY);
-  return found.sort((a, b) => {
+  return found.toSorted((a, b) => {
     const [first, second] = [overdue(a), overdue(b)];
     return first === second ? b.pressureMs - a.pressureMs : first - second;
   });
@@ -302,8 +302,8 @@ export function victimsFor(state: SchedulerState, facts: ModelFacts): Resident[]
   }
   let free = state.freeBytes;
   for (const victim of victims) free += victim.bytes;
-  others.sort((a, b) => demand(state, a) - demand(state, b) || a.idleSince - b.idleSince);
-  for (const resident of others) {
+  const byWant = others.toSorted((a, b) => demand(state, a) - demand(state, b) || a.idleSince - b.idleSince);
+  for (const resident of byWant) {
     if (free >= facts.vramBytes) break;
     victims.push(resident);
     free += resident.bytes;

@@ -87,7 +87,12 @@ interface Waiter {
   readonly leave: () => void;
 }
 
-const limits = { decisions: 1_000, coolFirstMs: 2_000, coolLongestMs: 5 * 60_000, pausedRetryMs: 60_000 } as const;
+const limits = {
+  decisions: 1_000,
+  coolFirstMs: 2_000,
+  coolLongestMs: 5 * 60_000,
+  pausedRetryMs: 60_000,
+} as const;
 
 /**
  * Drives the plan: one loop, woken by every event, that applies what plan() says. All state is changed here, in
@@ -173,7 +178,7 @@ export class Scheduler {
     this.state.mode = mode;
     this.#record('mode', { note: mode });
     if (mode === 'paused') {
-      for (const work of [...this.state.queue.all()]) {
+      for (const work of this.state.queue.all()) {
         if (work.lane === 'interactive') this.cancel(work.id, new PausedError(limits.pausedRetryMs));
       }
     }
@@ -191,7 +196,8 @@ export class Scheduler {
   requestLoad(modelId: string): boolean {
     const { vramBytes } = this.state.model(modelId);
     if (this.state.residents.has(modelId)) return true;
-    if (this.state.mode !== 'running' || !this.state.canLoad || vramBytes > this.state.freeBytes) return false;
+    if (this.state.mode !== 'running' || !this.state.canLoad || vramBytes > this.state.freeBytes)
+      return false;
     this.#apply({ type: 'load', modelId, cause: 'operator' });
     return true;
   }
@@ -233,7 +239,7 @@ export class Scheduler {
 
   close(): void {
     if (this.#timer) clearTimeout(this.#timer);
-    for (const work of [...this.state.queue.all()]) {
+    for (const work of this.state.queue.all()) {
       this.state.cancel(work.id);
       this.#take(work.id)?.reject(new EngineError('aborted', 'The appliance is shutting down.'));
     }
@@ -333,7 +339,7 @@ export class Scheduler {
       this.#unload(modelId);
     }
     if (count > 1 || !error.retryable) {
-      for (const work of [...this.state.queue.all()]) {
+      for (const work of this.state.queue.all()) {
         if (work.modelId === modelId) this.cancel(work.id, error);
       }
     }

@@ -95,8 +95,9 @@ export class WorkQueue {
     return this.#byId.get(id);
   }
 
-  all(): IterableIterator<Work> {
-    return this.#byId.values();
+  /** A copy: callers take work out while they go through it. */
+  all(): Work[] {
+    return [...this.#byId.values()];
   }
 
   /** The models that have waiting work. */

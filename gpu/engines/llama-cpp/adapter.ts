@@ -58,7 +58,10 @@ export class LlamaCpp implements Engine {
       process.platform === 'win32'
         ? `\\\\.\\pipe\\kilnhouse-${options.id}-${process.pid}`
         : join(options.runFolder, `${options.id}.sock`);
-    this.#http = new EngineHttp('http://llama-cpp', { socketPath, ...(options.limits && { limits: options.limits }) });
+    this.#http = new EngineHttp('http://llama-cpp', {
+      socketPath,
+      ...(options.limits && { limits: options.limits }),
+    });
     this.#child = options.supervisor.child({
       id: options.id,
       command: process.execPath,
@@ -116,7 +119,9 @@ export class LlamaCpp implements Engine {
   async loaded(signal: AbortSignal): Promise<LoadedModel[]> {
     if (this.#child.state !== 'ready') return [];
     const keys = field(await this.#http.json('/health', { signal }), 'loaded');
-    return Array.isArray(keys) ? keys.map((key) => ({ key: String(key), slots: this.#options.profile.slots })) : [];
+    return Array.isArray(keys)
+      ? keys.map((key) => ({ key: String(key), slots: this.#options.profile.slots }))
+      : [];
   }
 
   async load(key: string, signal: AbortSignal): Promise<LoadedModel> {
@@ -205,7 +210,7 @@ async function ggufFiles(folder: string): Promise<string[]> {
       found.push(...inner.filter(isGguf).map((name) => join(path, name)));
     } else if (isGguf(entry.name)) found.push(path);
   }
-  return found.sort();
+  return found.toSorted();
 }
 
 function isGguf(name: string): boolean {

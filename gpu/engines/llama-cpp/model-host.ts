@@ -181,7 +181,8 @@ export class ModelHost {
   ): Generated {
     return {
       text: answer.response,
-      finish: calls.length > 0 ? 'tool_calls' : answer.metadata.stopReason === 'maxTokens' ? 'length' : 'stop',
+      finish:
+        calls.length > 0 ? 'tool_calls' : answer.metadata.stopReason === 'maxTokens' ? 'length' : 'stop',
       calls,
       promptTokens: sequence.tokenMeter.usedInputTokens,
       completionTokens: sequence.tokenMeter.usedOutputTokens,
@@ -190,7 +191,9 @@ export class ModelHost {
 }
 
 function historyOf({ messages }: ChatPrompt): ChatHistoryItem[] {
-  const results = new Map(messages.flatMap((turn) => (turn.role === 'tool' ? [[turn.id, turn.text] as const] : [])));
+  const results = new Map(
+    messages.flatMap((turn) => (turn.role === 'tool' ? [[turn.id, turn.text] as const] : [])),
+  );
   const history: ChatHistoryItem[] = [];
   for (const turn of messages) {
     if (turn.role === 'system') history.push({ type: 'system', text: turn.text });

@@ -1,4 +1,4 @@
-import { field } from '../http.ts';
+import { field, textField } from '../http.ts';
 
 /** A chat request as the worker needs it, read from an OpenAI body. */
 export interface ChatPrompt {
@@ -43,7 +43,7 @@ function turnsOf(message: unknown): ChatTurn[] {
     case 'user':
       return [{ role, text }];
     case 'tool':
-      return [{ role, id: String(field(message, 'tool_call_id') ?? ''), text }];
+      return [{ role, id: textField(message, 'tool_call_id'), text }];
     case 'assistant': {
       const calls = field(message, 'tool_calls');
       const turns: ChatTurn[] = text === '' ? [] : [{ role, text }];
@@ -64,13 +64,14 @@ function callOf(call: unknown): { id: string; name: string; args: unknown } {
   } catch {
     // Kept as the text it is: the model wrote it, and may learn from it.
   }
-  return { id: String(field(call, 'id') ?? ''), name: String(field(made, 'name') ?? ''), args };
+  return { id: textField(call, 'id'), name: textField(made, 'name'), args };
 }
 
 function contentText(content: unknown): string {
   if (typeof content === 'string') return content;
   if (content === null || content === undefined) return '';
-  if (!Array.isArray(content)) throw new UnsupportedRequest('The content of a message is neither text nor parts.');
+  if (!Array.isArray(content))
+    throw new UnsupportedRequest('The content of a message is neither text nor parts.');
   return content
     .map((part: unknown) => {
       const text = field(part, 'text');
@@ -92,7 +93,9 @@ function toolsOf(body: unknown): ChatPrompt['tools'] {
       const description = field(made, 'description');
       if (typeof name !== 'string') return [];
       const params = field(made, 'parameters');
-      return [[name, { ...(typeof description === 'string' && { description }), ...(params ? { params } : {}) }]];
+      return [
+        [name, { ...(typeof description === 'string' && { description }), ...(params ? { params } : {}) }],
+      ];
     }),
   );
 }
@@ -107,7 +110,12 @@ export function sampling(body: unknown): Sampling {
     temperature: number(field(body, 'temperature')) ?? 0.8,
     topP: number(field(body, 'top_p')),
     seed: number(field(body, 'seed')),
-    stop: typeof stop === 'string' ? [stop] : Array.isArray(stop) ? stop.filter((s) => typeof s === 'string') : [],
+    stop:
+      typeof stop === 'string'
+        ? [stop]
+        : Array.isArray(stop)
+          ? stop.filter((s) => typeof s === 'string')
+          : [],
     json:
       formatType === 'json_schema' && typeof schema === 'object' && schema !== null
         ? schema

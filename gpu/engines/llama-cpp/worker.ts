@@ -113,7 +113,11 @@ async function generate(
     model: field(body, 'model'),
   };
   const chunk = (choice: object, finish: string | null): void =>
-    reply.event({ ...head, object: shape.chunkObject, choices: [{ index: 0, ...choice, finish_reason: finish }] });
+    reply.event({
+      ...head,
+      object: shape.chunkObject,
+      choices: [{ index: 0, ...choice, finish_reason: finish }],
+    });
   if (stream && shape.first) chunk(shape.first(), null);
   const generated = await run({
     sampling: sampling(body),

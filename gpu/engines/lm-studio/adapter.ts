@@ -83,7 +83,8 @@ export class LmStudio implements Engine {
     if (found === 'ready') return;
     const { lms, port } = this.#options;
     if (found === 'stranger') throw new EngineError('port_taken', `Port ${port} is not LM Studio’s.`);
-    if (!lms) throw new EngineError('unreachable', `Nothing listens on port ${port}; start LM Studio’s server.`);
+    if (!lms)
+      throw new EngineError('unreachable', `Nothing listens on port ${port}; start LM Studio’s server.`);
     const ranBefore = await lms.daemonRuns();
     const { pid, version } = await lms.daemonUp();
     this.#version = version;
@@ -141,7 +142,9 @@ export class LmStudio implements Engine {
         embeds: type === 'embedding',
         instances: (Array.isArray(instances) ? instances : []).flatMap((instance: unknown) => {
           const id = field(instance, 'id');
-          return typeof id === 'string' ? { id, slots: count(field(field(instance, 'config'), 'parallel')) } : [];
+          return typeof id === 'string'
+            ? { id, slots: count(field(field(instance, 'config'), 'parallel')) }
+            : [];
         }),
       };
     });
@@ -152,13 +155,15 @@ export class LmStudio implements Engine {
     // A second load call would make a second instance.
     if (!known.instances[0]) await this.#load(known, signal);
     const [instance] = (await this.#find(key, signal)).instances;
-    if (!instance) throw new EngineError('load_failed', `${key} is not in LM Studio’s list of loaded models.`);
+    if (!instance)
+      throw new EngineError('load_failed', `${key} is not in LM Studio’s list of loaded models.`);
     return { key, slots: instance.slots ?? this.#options.profile.slots ?? defaultSlots };
   }
 
   async #load({ key, modality, contextLength }: Listed, signal: AbortSignal): Promise<void> {
     const { lms, profile, loadsByCli } = this.#options;
-    const context = profile.contextLength === null ? null : Math.min(profile.contextLength, contextLength ?? Infinity);
+    const context =
+      profile.contextLength === null ? null : Math.min(profile.contextLength, contextLength ?? Infinity);
     if (loadsByCli && lms && modality === 'text') {
       const { gpuRatio, slots } = profile;
       await lms.load(key, { gpuRatio, contextLength: context, parallel: slots }, signal);
@@ -184,7 +189,11 @@ export class LmStudio implements Engine {
 
   async unload(key: string, signal: AbortSignal): Promise<void> {
     for (const { id } of (await this.#find(key, signal)).instances) {
-      await this.#http.json('/api/v1/models/unload', { body: { instance_id: id }, signal, timeoutMs: 30_000 });
+      await this.#http.json('/api/v1/models/unload', {
+        body: { instance_id: id },
+        signal,
+        timeoutMs: 30_000,
+      });
     }
     if ((await this.#find(key, signal)).instances.length > 0) {
       throw new EngineError('bad_answer', `${key} is still listed as loaded.`);

@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util';
 import { execa } from 'execa';
 import { EngineError } from '../engine-error.ts';
 import { field } from '../http.ts';
@@ -56,7 +57,10 @@ export class LmsCli {
   ): Promise<void> {
     const args = ['load', key, '-y', '--identifier', key];
     if (options.gpuRatio !== null) {
-      args.push('--gpu', options.gpuRatio === 1 ? 'max' : options.gpuRatio === 0 ? 'off' : String(options.gpuRatio));
+      args.push(
+        '--gpu',
+        options.gpuRatio === 1 ? 'max' : options.gpuRatio === 0 ? 'off' : String(options.gpuRatio),
+      );
     }
     if (options.contextLength !== null) args.push('--context-length', String(options.contextLength));
     if (options.parallel !== null) args.push('--parallel', String(options.parallel));
@@ -76,7 +80,11 @@ export class LmsCli {
     await this.#execute(args, timeoutMs, signal);
   }
 
-  async #execute(args: readonly string[], timeoutMs: number, signal?: AbortSignal): Promise<{ stdout: string }> {
+  async #execute(
+    args: readonly string[],
+    timeoutMs: number,
+    signal?: AbortSignal,
+  ): Promise<{ stdout: string }> {
     const result = await execa(this.#options.path, [...args], {
       env: this.#options.env,
       extendEnv: false,
@@ -93,8 +101,9 @@ export class LmsCli {
     if (!result.failed) return { stdout: result.stdout };
     if (result.isCanceled) throw new EngineError('aborted');
     if (result.timedOut) throw new EngineError('silent', `lms ${args[0]} took over ${timeoutMs / 1000} s.`);
-    if (result.code === 'ENOENT') throw new EngineError('not_installed', `There is no ${this.#options.path}.`);
-    const said = result.stderr.replaceAll(/\u001b\[[0-9;]*m/g, '').trim().slice(-300);
+    if (result.code === 'ENOENT')
+      throw new EngineError('not_installed', `There is no ${this.#options.path}.`);
+    const said = stripVTControlCharacters(result.stderr).trim().slice(-300);
     throw new EngineError('load_failed', `lms ${args[0]} ended with ${result.exitCode}: ${said}`);
   }
 }

@@ -1,5 +1,4 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { join } from 'node:path';
 import type { SupervisedChild, Supervisor } from '../../supervisor/supervisor.ts';
 import { estimateImageBytes } from '../../vram/estimate.ts';
 import { EngineError } from '../engine-error.ts';
@@ -111,7 +110,10 @@ export class Webui implements Engine {
   async #answers(signal: AbortSignal): Promise<void> {
     const options = await this.#http.json('/sdapi/v1/options', { signal, timeoutMs: 5_000 });
     if (field(options, 'sd_model_checkpoint') === undefined) {
-      throw new EngineError('port_taken', `What answers at ${this.#http.origin} is no Stable Diffusion web UI.`);
+      throw new EngineError(
+        'port_taken',
+        `What answers at ${this.#http.origin} is no Stable Diffusion web UI.`,
+      );
     }
   }
 
@@ -175,7 +177,8 @@ export class Webui implements Engine {
       await this.#http.json('/sdapi/v1/options', { body: { sd_model_checkpoint: key }, signal, timeoutMs });
     }
     const selected = await this.#selected(signal);
-    if (selected !== key) throw new EngineError('load_failed', `It selected "${selected}" instead of "${key}".`);
+    if (selected !== key)
+      throw new EngineError('load_failed', `It selected "${selected}" instead of "${key}".`);
     this.#current = { key, inVram: true };
     return { key, slots: 1 };
   }
@@ -218,7 +221,8 @@ export class Webui implements Engine {
         await Promise.race([posted, aborted, delay(timing.pollMs, undefined, { ref: false })]);
         if (settled) break;
         if (signal.aborted) throw new EngineError('aborted', undefined, { cause: signal.reason });
-        if (performance.now() - movedAt > this.#http.limits.firstByteTimeoutMs) throw new EngineError('silent');
+        if (performance.now() - movedAt > this.#http.limits.firstByteTimeoutMs)
+          throw new EngineError('silent');
         const progress = await this.#progress(ended.signal);
         // It says 0 between jobs and odd things at the start; what is shown only ever grows.
         if (progress && progress.fraction > fraction) {
@@ -241,7 +245,8 @@ export class Webui implements Engine {
     const answer = await this.#http.json(path, { signal, timeoutMs: 3_000 }).catch(() => null);
     const fraction = field(answer, 'progress');
     const state = field(answer, 'state');
-    if (typeof fraction !== 'number' || !Number.isFinite(fraction) || field(state, 'job_count') === 0) return null;
+    if (typeof fraction !== 'number' || !Number.isFinite(fraction) || field(state, 'job_count') === 0)
+      return null;
     const [step, steps] = [field(state, 'sampling_step'), field(state, 'sampling_steps')];
     return {
       fraction: Math.min(0.99, Math.max(0, fraction)),
@@ -269,7 +274,9 @@ export class Webui implements Engine {
     const images = field(answer, 'images');
     const info = infoOf(field(answer, 'info'));
     const first = field(info, 'index_of_first_image');
-    const encoded: unknown = Array.isArray(images) ? images[typeof first === 'number' ? first : 0] : undefined;
+    const encoded: unknown = Array.isArray(images)
+      ? images[typeof first === 'number' ? first : 0]
+      : undefined;
     if (typeof encoded !== 'string') throw new EngineError('bad_answer', 'It holds no image.');
     const used = field(info, 'sd_model_hash');
     const wanted = (await this.#checkpoints(signal)).find(({ key }) => key === request.modelKey)?.hash;

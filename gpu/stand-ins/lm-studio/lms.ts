@@ -76,7 +76,8 @@ const commands: Readonly<Record<string, (argument?: string) => Promise<void>>> =
     if (!known) throw new Error('The daemon is not running.');
     await ask(known, '/down', {}).catch(() => undefined);
   },
-  'server start': async () => void (await ask(await wake(), '/server/start', { port: Number(values.port ?? 1234) })),
+  'server start': async () =>
+    void (await ask(await wake(), '/server/start', { port: Number(values.port ?? 1234) })),
   'server stop': async () => void (await ask(await wake(), '/server/stop', {})),
   'server status': async () => {
     const known = await daemon();

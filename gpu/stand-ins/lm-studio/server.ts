@@ -35,7 +35,10 @@ async function load(key: string, contextLength: number, parallel: number): Promi
   if (!model) return `Model not found: ${key}`;
   const held = instances.get(key);
   if (held) return held;
-  if (fault(folder, 'out_of_memory_on_load') !== null || usedMib(folder) + model.mib + contextMib > cardMib - 181) {
+  if (
+    fault(folder, 'out_of_memory_on_load') !== null ||
+    usedMib(folder) + model.mib + contextMib > cardMib - 181
+  ) {
     await takes(model.loadMs / 3);
     return 'Failed to load model. CUDA error: out of memory';
   }
@@ -96,7 +99,10 @@ async function serve(request: IncomingMessage, response: ServerResponse): Promis
     case 'GET /api/v1/models':
       return json(response, 200, { models: demoModels.map(listed) });
     case 'GET /v1/models':
-      return json(response, 200, { object: 'list', data: demoModels.map(({ key }) => ({ id: key, object: 'model' })) });
+      return json(response, 200, {
+        object: 'list',
+        data: demoModels.map(({ key }) => ({ id: key, object: 'model' })),
+      });
     case 'POST /api/v1/models/load': {
       const body = await bodyOf(request);
       const began = performance.now();
@@ -124,7 +130,9 @@ async function serve(request: IncomingMessage, response: ServerResponse): Promis
     case 'POST /v1/embeddings':
       return embed(request, response);
     default:
-      return json(response, 200, { error: `Unexpected endpoint or method. (${route}). Returning 200 anyway` });
+      return json(response, 200, {
+        error: `Unexpected endpoint or method. (${route}). Returning 200 anyway`,
+      });
   }
 }
 
@@ -137,7 +145,9 @@ async function generate(request: IncomingMessage, response: ServerResponse, chat
   const instance = await answering(String(body['model']));
   if (!instance) {
     const message = `Invalid model identifier "${String(body['model'])}".`;
-    return json(response, 404, { error: { message, type: 'invalid_request_error', code: 'model_not_found' } });
+    return json(response, 404, {
+      error: { message, type: 'invalid_request_error', code: 'model_not_found' },
+    });
   }
   const gone = new AbortController();
   response.on('close', () => gone.abort());
@@ -181,7 +191,11 @@ async function answer(
   if (body['stream'] !== true) {
     await takes(pauseMs * pieces.length, gone);
     const content = pieces.join('');
-    const message = { role: 'assistant', content: call ? null : content, ...(call && { tool_calls: [call] }) };
+    const message = {
+      role: 'assistant',
+      content: call ? null : content,
+      ...(call && { tool_calls: [call] }),
+    };
     const choice = chat ? { message } : { text: content };
     const type = fault(folder, 'wrong_content_type') === null ? 'application/json' : 'text/plain';
     response.writeHead(200, { 'content-type': type }).end(
@@ -200,13 +214,17 @@ async function answer(
   const event = (choices: object[], extra: object = {}): string =>
     `data: ${JSON.stringify({ ...head, object, choices, ...extra })}\n\n`;
   const delta = (content: string): object => (chat ? { delta: { content } } : { text: content });
-  if (chat) response.write(event([{ index: 0, delta: { role: 'assistant', content: '' }, finish_reason: null }]));
+  if (chat)
+    response.write(event([{ index: 0, delta: { role: 'assistant', content: '' }, finish_reason: null }]));
   for (const [index, piece] of pieces.entries()) {
     await takes(pauseMs, gone);
     if (index === Math.floor(pieces.length / 2) && (await streamFault(response))) return;
     await write(response, event([{ index: 0, ...delta(piece), finish_reason: null }]));
   }
-  if (call) response.write(event([{ index: 0, delta: { tool_calls: [{ index: 0, ...call }] }, finish_reason: null }]));
+  if (call)
+    response.write(
+      event([{ index: 0, delta: { tool_calls: [{ index: 0, ...call }] }, finish_reason: null }]),
+    );
   if (fault(folder, 'hang_before_done') !== null) return;
   response.write(event([{ index: 0, ...(chat ? { delta: {} } : { text: '' }), finish_reason: finish }]));
   if ((body['stream_options'] as { include_usage?: boolean } | undefined)?.include_usage) {
@@ -253,7 +271,8 @@ async function embed(request: IncomingMessage, response: ServerResponse): Promis
   const body = await bodyOf(request);
   if (await answerFault(folder, response)) return;
   const instance = await answering(String(body['model']));
-  if (!instance) return json(response, 404, { error: { message: 'No models loaded.', type: 'invalid_request_error' } });
+  if (!instance)
+    return json(response, 404, { error: { message: 'No models loaded.', type: 'invalid_request_error' } });
   const input: unknown[] = Array.isArray(body['input']) ? body['input'] : [body['input']];
   await takes(30 * input.length);
   const data = input.map((text, index) => {
@@ -275,7 +294,8 @@ async function embed(request: IncomingMessage, response: ServerResponse): Promis
 
 function wanted(body: Record<string, unknown>, prompt: string, limit: number): string[] {
   const format = body['response_format'] as { type?: string; json_schema?: { schema?: unknown } } | undefined;
-  if (format?.type === 'json_schema') return (JSON.stringify(sampleOf(format.json_schema?.schema)).match(/.{1,4}/gs) ?? []).slice(0, 400);
+  if (format?.type === 'json_schema')
+    return (JSON.stringify(sampleOf(format.json_schema?.schema)).match(/.{1,4}/gs) ?? []).slice(0, 400);
   if (format?.type === 'json_object') return ['{"demo":', 'true}'];
   return babble(prompt, limit);
 }
@@ -284,7 +304,8 @@ function wanted(body: Record<string, unknown>, prompt: string, limit: number): s
 function toolCall(body: Record<string, unknown>): { id: string; type: string; function: object } | null {
   const { tools, messages } = body;
   const last: unknown = Array.isArray(messages) ? messages.at(-1) : undefined;
-  if (!Array.isArray(tools) || body['tool_choice'] === 'none' || (last as { role?: string })?.role !== 'user') return null;
+  if (!Array.isArray(tools) || body['tool_choice'] === 'none' || (last as { role?: string })?.role !== 'user')
+    return null;
   const tool = (tools[0] as { function?: { name?: string; parameters?: unknown } } | undefined)?.function;
   if (!tool?.name) return null;
   return {
@@ -301,7 +322,9 @@ function lastText(messages: unknown): string {
   if (!Array.isArray(content)) return '';
   return content
     .map((part: { type?: string; text?: string; image_url?: { url?: string } }) =>
-      part.type === 'image_url' ? `(an image of ${part.image_url?.url?.length ?? 0} characters)` : (part.text ?? ''),
+      part.type === 'image_url'
+        ? `(an image of ${part.image_url?.url?.length ?? 0} characters)`
+        : (part.text ?? ''),
     )
     .join(' ');
 }
@@ -313,7 +336,10 @@ async function control(request: IncomingMessage, response: ServerResponse): Prom
     case 'GET /lms-status':
       return json(response, 200, { package: 'demo-stand-in', version: '0.4.0' });
     case 'GET /state':
-      return json(response, 200, { port: (http?.address() as AddressInfo | null)?.port ?? null, loaded: [...instances.keys()] });
+      return json(response, 200, {
+        port: (http?.address() as AddressInfo | null)?.port ?? null,
+        loaded: [...instances.keys()],
+      });
     case 'POST /server/start':
       await startFaults(folder);
       http ??= listen(Number(body['port']), serve);
@@ -324,7 +350,11 @@ async function control(request: IncomingMessage, response: ServerResponse): Prom
       http = null;
       return json(response, 200, {});
     case 'POST /load': {
-      const loaded = await load(String(body['key']), Number(body['contextLength']), Number(body['parallel'] ?? slots));
+      const loaded = await load(
+        String(body['key']),
+        Number(body['contextLength']),
+        Number(body['parallel'] ?? slots),
+      );
       return typeof loaded === 'string' ? json(response, 500, { error: loaded }) : json(response, 200, {});
     }
     case 'POST /unload':

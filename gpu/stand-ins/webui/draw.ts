@@ -8,7 +8,11 @@ export interface Drawing {
   readonly height: number;
   /** 0 is noise, 1 is finished. */
   readonly progress: number;
-  readonly source?: { readonly image: Buffer; readonly mask: Buffer | null; readonly strength: number } | null;
+  readonly source?: {
+    readonly image: Buffer;
+    readonly mask: Buffer | null;
+    readonly strength: number;
+  } | null;
 }
 
 /**
@@ -20,9 +24,16 @@ export async function draw(drawing: Drawing): Promise<Buffer> {
   const { width, height, source } = drawing;
   const scene = await render(drawing);
   if (!source) return sharp(scene).png({ compressionLevel: 3 }).toBuffer();
-  const original = await sharp(source.image).resize(width, height, { fit: 'fill' }).removeAlpha().png().toBuffer();
+  const original = await sharp(source.image)
+    .resize(width, height, { fit: 'fill' })
+    .removeAlpha()
+    .png()
+    .toBuffer();
   const veil = await sharp(scene).ensureAlpha(source.strength).png().toBuffer();
-  const blended = await sharp(original).composite([{ input: veil }]).png().toBuffer();
+  const blended = await sharp(original)
+    .composite([{ input: veil }])
+    .png()
+    .toBuffer();
   if (!source.mask) return blended;
   const mask = await sharp(source.mask).resize(width, height, { fit: 'fill' }).greyscale().raw().toBuffer();
   const masked = await sharp(blended)
@@ -30,7 +41,10 @@ export async function draw(drawing: Drawing): Promise<Buffer> {
     .joinChannel(mask, { raw: { width, height, channels: 1 } })
     .png()
     .toBuffer();
-  return sharp(original).composite([{ input: masked }]).png().toBuffer();
+  return sharp(original)
+    .composite([{ input: masked }])
+    .png()
+    .toBuffer();
 }
 
 async function render({ prompt, seed, width, height, progress }: Drawing): Promise<Buffer> {
@@ -51,12 +65,21 @@ async function render({ prompt, seed, width, height, progress }: Drawing): Promi
   const scene = sharp(Buffer.from(svg)).removeAlpha();
   if (progress >= 1) return scene.png({ compressionLevel: 3 }).toBuffer();
   const noise = await sharp({
-    create: { width, height, channels: 3, background: '#808080', noise: { type: 'gaussian', mean: 128, sigma: 60 } },
+    create: {
+      width,
+      height,
+      channels: 3,
+      background: '#808080',
+      noise: { type: 'gaussian', mean: 128, sigma: 60 },
+    },
   })
     .ensureAlpha(1 - progress)
     .png()
     .toBuffer();
-  return scene.composite([{ input: noise }]).png({ compressionLevel: 3 }).toBuffer();
+  return scene
+    .composite([{ input: noise }])
+    .png({ compressionLevel: 3 })
+    .toBuffer();
 }
 
 /** Numbers from 0 to 1 that follow from a text. */

@@ -14,7 +14,10 @@ import { draw } from './draw.ts';
  */
 const { values } = parseArgs({
   strict: false,
-  options: { port: { type: 'string', default: '7861' }, flavour: { type: 'string', default: 'automatic1111' } },
+  options: {
+    port: { type: 'string', default: '7861' },
+    flavour: { type: 'string', default: 'automatic1111' },
+  },
 });
 const folder = process.env['STANDIN_DIR'] ?? '.';
 const flavour = String(values['flavour']);
@@ -30,7 +33,14 @@ interface Checkpoint {
 
 const checkpoints: readonly Checkpoint[] = [
   { name: 'demo-sd15', hash: 'de30051500', weightsMib: 3_000, workingMib: 850, loadMs: 8_000, stepMs: 260 },
-  { name: 'demo-sd15-paint', hash: 'de30051501', weightsMib: 3_000, workingMib: 850, loadMs: 8_000, stepMs: 260 },
+  {
+    name: 'demo-sd15-paint',
+    hash: 'de30051501',
+    weightsMib: 3_000,
+    workingMib: 850,
+    loadMs: 8_000,
+    stepMs: 260,
+  },
   { name: 'demo-xl', hash: 'de300abcde', weightsMib: 5_400, workingMib: 850, loadMs: 20_000, stepMs: 900 },
 ];
 const contextMib = 320;
@@ -39,7 +49,8 @@ const title = ({ name, hash }: Checkpoint): string => `${name}.safetensors [${ha
 let selected: Checkpoint = checkpoints[0] as Checkpoint;
 let weights: 'disk' | 'ram' | 'vram' = 'disk';
 let lock: Promise<void> = Promise.resolve();
-let job: { step: number; steps: number; interrupted: boolean; name: string; preview: Buffer | null } | null = null;
+let job: { step: number; steps: number; interrupted: boolean; name: string; preview: Buffer | null } | null =
+  null;
 
 /** One at a time, in order: the lock every job of the real one goes through. */
 async function locked<T>(work: () => Promise<T>): Promise<T> {
@@ -74,7 +85,8 @@ class OutOfMemory extends Error {}
 
 function failure(response: ServerResponse, error: unknown): void {
   const name = error instanceof OutOfMemory ? 'OutOfMemoryError' : 'RuntimeError';
-  const text = error instanceof OutOfMemory ? 'CUDA out of memory. Tried to allocate 1.50 GiB' : String(error);
+  const text =
+    error instanceof OutOfMemory ? 'CUDA out of memory. Tried to allocate 1.50 GiB' : String(error);
   const key = flavour === 'forge' ? 'message' : 'errors';
   json(response, 500, { error: name, detail: '', body: '', [key]: text });
 }
@@ -104,7 +116,8 @@ async function serve(request: IncomingMessage, response: ServerResponse): Promis
           model_name: known.name,
           hash: known.hash,
           sha256: null,
-          filename: fault(folder, 'path_names') === null ? `${known.name}.safetensors` : '../../../etc/passwd',
+          filename:
+            fault(folder, 'path_names') === null ? `${known.name}.safetensors` : '../../../etc/passwd',
           config: null,
         })),
       );
@@ -134,7 +147,8 @@ async function serve(request: IncomingMessage, response: ServerResponse): Promis
     case 'POST /sdapi/v1/img2img':
       return generate(request, response, path === '/sdapi/v1/img2img');
     case 'GET /openapi.json': {
-      const own = flavour === 'forge' ? ['sd-modules'] : flavour === 'sdnext' ? ['status', 'version'] : ['sd-vae'];
+      const own =
+        flavour === 'forge' ? ['sd-modules'] : flavour === 'sdnext' ? ['status', 'version'] : ['sd-vae'];
       return json(response, 200, { paths: Object.fromEntries(own.map((name) => [`/sdapi/v1/${name}`, {}])) });
     }
     default:
@@ -169,10 +183,15 @@ function progress(): object {
   };
 }
 
-async function generate(request: IncomingMessage, response: ServerResponse, fromImage: boolean): Promise<void> {
+async function generate(
+  request: IncomingMessage,
+  response: ServerResponse,
+  fromImage: boolean,
+): Promise<void> {
   const body = await bodyOf(request);
   await locked(async () => {
-    if (await answerFault(folder, response)) return new Promise<void>((resolve) => response.on('close', resolve));
+    if (await answerFault(folder, response))
+      return new Promise<void>((resolve) => response.on('close', resolve));
     try {
       await picture(body, fromImage, response);
     } catch (error) {
@@ -185,16 +204,27 @@ async function generate(request: IncomingMessage, response: ServerResponse, from
   });
 }
 
-async function picture(body: Record<string, unknown>, fromImage: boolean, response: ServerResponse): Promise<void> {
+async function picture(
+  body: Record<string, unknown>,
+  fromImage: boolean,
+  response: ServerResponse,
+): Promise<void> {
   const [width, height] = [Number(body['width'] ?? 512), Number(body['height'] ?? 512)];
   const asked = Number(body['seed'] ?? -1);
   const seed = asked < 0 ? randomInt(2 ** 31) : asked;
   const inits = body['init_images'];
   const strength = Number(body['denoising_strength'] ?? 0.75);
   const steps = Math.max(1, Math.round(Number(body['steps'] ?? 50) * (fromImage ? strength : 1)));
-  job = { step: 0, steps, interrupted: false, name: fromImage ? 'scripts_img2img' : 'scripts_txt2img', preview: null };
+  job = {
+    step: 0,
+    steps,
+    interrupted: false,
+    name: fromImage ? 'scripts_img2img' : 'scripts_txt2img',
+    preview: null,
+  };
   await load(selected);
-  if (usedMib(folder) + selected.workingMib > cardMib || fault(folder, 'out_of_memory') !== null) throw new OutOfMemory();
+  if (usedMib(folder) + selected.workingMib > cardMib || fault(folder, 'out_of_memory') !== null)
+    throw new OutOfMemory();
   allocate(folder, 'working', selected.workingMib);
   const decode = (value: unknown): Buffer => Buffer.from(String(value).replace(/^data:[^,]*,/, ''), 'base64');
   const drawing = {
@@ -212,7 +242,13 @@ async function picture(body: Record<string, unknown>, fromImage: boolean, respon
     await takes(stepMs);
     job.step += 1;
     if (job.step % 5 === 0) {
-      job.preview = await draw({ ...drawing, width: 128, height: 128, progress: job.step / steps, source: null });
+      job.preview = await draw({
+        ...drawing,
+        width: 128,
+        height: 128,
+        progress: job.step / steps,
+        source: null,
+      });
     }
   }
   const image = await draw({ ...drawing, progress: job.step / steps });
@@ -224,7 +260,9 @@ async function picture(body: Record<string, unknown>, fromImage: boolean, respon
     sd_model_name: selected.name,
     sd_model_hash: fault(folder, 'wrong_model') === null ? selected.hash : 'ffffffffff',
     index_of_first_image: 0,
-    infotexts: [`${drawing.prompt}\nSteps: ${steps}, Seed: ${seed}, Model: ${selected.name}, Version: demo stand-in`],
+    infotexts: [
+      `${drawing.prompt}\nSteps: ${steps}, Seed: ${seed}, Model: ${selected.name}, Version: demo stand-in`,
+    ],
   };
   json(response, 200, { images: [image.toString('base64')], parameters: {}, info: JSON.stringify(info) });
 }

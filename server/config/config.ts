@@ -1,0 +1,226 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { type Static, type TSchema, Type } from 'typebox';
+import { checked, InvalidFile, parseChecked } from './checked.ts';
+
+const Port = (value: number, description: string) =>
+  Type.Integer({ minimum: 0, maximum: 65_535, default: value, description });
+const Flag = (value: boolean, description: string) => Type.Boolean({ default: value, description });
+const Mib = (value: number, description: string) => Type.Integer({ minimum: 0, default: value, description });
+const Optional = <S extends TSchema>(schema: S, description: string) =>
+  Type.Union([schema, Type.Null()], { default: null, description });
+const group = <P extends Record<string, TSchema>>(properties: P, description: string) =>
+  Type.Object(properties, { additionalProperties: false, default: {}, description });
+
+const Profile = {
+  slots: Optional(
+    Type.Integer({ minimum: 1, maximum: 64 }),
+    'Requests at once; chosen by the card when null.',
+  ),
+  contextLength: Optional(Type.Integer({ minimum: 256 }), 'Tokens of context; chosen by the card when null.'),
+  gpuRatio: Optional(
+    Type.Number({ minimum: 0, maximum: 1 }),
+    'Part of the layers on the GPU, 0 to 1; the engine decides when null.',
+  ),
+};
+
+/** Every setting of the appliance, with its default and what it is for. docs/configuration.md is made from this. */
+export const Config = Type.Object(
+  {
+    $schema: Type.Optional(Type.String()),
+    tenant: group(
+      {
+        port: Port(3050, 'Port of the tenant API; 0 takes a free one.'),
+        host: Type.String({
+          default: '127.0.0.1',
+          description:
+            'Address of the tenant API. 0.0.0.0 opens it to the LAN, and is refused while there is no key.',
+        }),
+        publicUrl: Optional(
+          Type.String(),
+          'The address tenants use, for links in answers; the listener’s own when null.',
+        ),
+      },
+      'The API that tenants use.',
+    ),
+    operator: group(
+      { port: Port(3051, 'Port of the operator API, always on 127.0.0.1; 0 takes a free one.') },
+      'The API that the console uses.',
+    ),
+    demo: Type.Union([Type.Literal('auto'), Type.Literal('always'), Type.Literal('never')], {
+      default: 'auto',
+      description: 'Stand-ins instead of engines: when none is found (auto), always, or never.',
+    }),
+    gpu: group(
+      {
+        uuid: Optional(Type.String(), 'The card to use where there are several; the first one when null.'),
+        declaredMib: Optional(
+          Type.Integer({ minimum: 256 }),
+          'Memory to plan with where no NVIDIA card can be read; half of the system memory, at most 8 GiB, when null.',
+        ),
+        reserveMib: Mib(256, 'Kept free for the driver and the desktop, over what they use now.'),
+        marginMib: Mib(192, 'Kept free for measurement error.'),
+        capMib: Optional(Type.Integer({ minimum: 0 }), 'Never use more than this; no cap when null.'),
+      },
+      'Video memory.',
+    ),
+    scheduler: group(
+      {
+        maxWaitSeconds: Type.Integer({
+          minimum: 5,
+          default: 60,
+          description: 'The longest an interactive request waits before a swap to its model begins.',
+        }),
+        idleUnloadMinutes: Optional(
+          Type.Integer({ minimum: 1 }),
+          'Unload a model nobody used for so long; never when null.',
+        ),
+        interactiveQueueSeconds: Type.Integer({
+          minimum: 10,
+          default: 120,
+          description:
+            'Interactive work that may wait, in GPU seconds; above it requests are refused with Retry-After.',
+        }),
+        pinned: Type.Array(Type.String(), {
+          default: [],
+          description: 'Models that are never unloaded for others.',
+        }),
+      },
+      'The order of work.',
+    ),
+    lmStudio: group(
+      {
+        enabled: Flag(true, 'Use LM Studio where it is installed or running.'),
+        port: Port(1234, 'Port of its server.'),
+        lmsPath: Optional(Type.String(), 'Its lms command; looked for in the usual places when null.'),
+        apiToken: Optional(Type.String(), 'Its API token, where its server demands one.'),
+        ...Profile,
+      },
+      'LM Studio, for text.',
+    ),
+    webui: group(
+      {
+        enabled: Flag(true, 'Use a Stable Diffusion web UI where one is running or its folder is set.'),
+        port: Port(7861, 'Port of its API.'),
+        folder: Optional(
+          Type.String(),
+          'Folder of AUTOMATIC1111, Forge or SD.Next, for the appliance to start it.',
+        ),
+        python: Optional(Type.String(), 'Its Python; the venv in its folder when null.'),
+        flavour: Optional(
+          Type.Union([Type.Literal('automatic1111'), Type.Literal('forge'), Type.Literal('sdnext')]),
+          'Which of the three it is; found out when null.',
+        ),
+        auth: Optional(Type.String(), 'user:password, where a running one demands it.'),
+        args: Optional(Type.Array(Type.String()), 'Arguments instead of the launch profile’s.'),
+      },
+      'AUTOMATIC1111, Forge or SD.Next, for images.',
+    ),
+    llamaCpp: group(
+      {
+        enabled: Flag(true, 'Serve the GGUF files of the models folder with the built-in engine.'),
+        modelsFolder: Optional(Type.String(), 'Folder of GGUF files; "models" in the data folder when null.'),
+        ...Profile,
+      },
+      'llama.cpp, built in, for text.',
+    ),
+    log: group(
+      {
+        level: Type.Union(
+          [
+            Type.Literal('trace'),
+            Type.Literal('debug'),
+            Type.Literal('info'),
+            Type.Literal('warn'),
+            Type.Literal('error'),
+          ],
+          { default: 'info', description: 'How much is logged.' },
+        ),
+        files: Type.Integer({
+          minimum: 1,
+          maximum: 100,
+          default: 7,
+          description: 'Log files kept, one a day.',
+        }),
+      },
+      'Logs, in the folder "logs" of the data folder.',
+    ),
+  },
+  { additionalProperties: false },
+);
+export type Config = Static<typeof Config>;
+
+export interface LoadedConfig {
+  readonly config: Config;
+  readonly folder: string;
+  readonly file: string;
+}
+
+/** Where the data lies unless KILNHOUSE_DATA says otherwise. */
+export function dataFolder(env: NodeJS.ProcessEnv): string {
+  return env['KILNHOUSE_DATA'] || join(homedir(), '.kilnhouse');
+}
+
+/** Reads the settings, making the folder and an empty file on the first start. Throws InvalidFile. */
+export function loadConfig(env: NodeJS.ProcessEnv = process.env): LoadedConfig {
+  const folder = dataFolder(env);
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const file = join(folder, 'config.json');
+  if (!existsSync(file)) writeFileSync(file, '{\n  "$schema": "./config.schema.json"\n}\n', { mode: 0o600 });
+  writeFileSync(join(folder, 'config.schema.json'), `${JSON.stringify(Config, null, 2)}\n`);
+  const written = parseChecked(Config, readFileSync(file, 'utf8'), file);
+  return { folder, file, config: override(written, env) };
+}
+
+/** One setting that stands alone: its path, schema and the variable that overrides it. */
+export interface Setting {
+  readonly path: readonly string[];
+  readonly variable: string;
+  readonly schema: TSchema & { default?: unknown; description?: string };
+}
+
+/** All settings, in the order of the schema. `gpu.capMib` is overridden by KILNHOUSE_GPU_CAP_MIB. */
+export function settings(schema: TSchema = Config, path: readonly string[] = []): Setting[] {
+  const properties = 'properties' in schema ? (schema.properties as Record<string, TSchema>) : null;
+  if (!properties) return [{ path, schema, variable: variableOf(path) }];
+  return Object.entries(properties)
+    .filter(([key]) => key !== '$schema')
+    .flatMap(([key, inner]) => settings(inner, [...path, key]));
+}
+
+function variableOf(path: readonly string[]): string {
+  return `KILNHOUSE_${path
+    .join('_')
+    .replaceAll(/([a-z])([A-Z])/g, '$1_$2')
+    .toUpperCase()}`;
+}
+
+function override(config: Config, env: NodeJS.ProcessEnv): Config {
+  const changed = structuredClone(config) as Record<string, unknown>;
+  for (const { path, variable } of settings()) {
+    const text = env[variable];
+    if (text === undefined || text === '') continue;
+    const [name = '', inner] = path;
+    const value = valueOf(name === 'demo' ? (demoWords[text] ?? text) : text);
+    if (inner === undefined) changed[name] = value;
+    else (changed[name] as Record<string, unknown>)[inner] = value;
+    try {
+      checked(Config, changed, variable);
+    } catch (error) {
+      throw new InvalidFile(`The variable ${variable} is "${text}", which is not allowed: ${String(error)}`);
+    }
+  }
+  return checked(Config, changed, 'settings');
+}
+
+const demoWords: Readonly<Record<string, string>> = { '1': 'always', '0': 'never' };
+
+/** Numbers, true, false, null and lists as JSON; anything else is text. */
+function valueOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}

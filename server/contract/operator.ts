@@ -1,0 +1,147 @@
+import { Type } from 'typebox';
+
+const Nullable = <S extends Parameters<typeof Type.Union>[0][number]>(schema: S) =>
+  Type.Union([schema, Type.Null()]);
+
+export const EngineView = Type.Object({
+  id: Type.String(),
+  kind: Type.String(),
+  title: Type.String(),
+  demo: Type.Boolean(),
+  ownership: Type.String({ description: 'ours: started here; theirs: found running, never killed.' }),
+  address: Nullable(Type.String()),
+  version: Nullable(Type.String()),
+  health: Type.String(),
+  failure: Nullable(Type.String()),
+  profile: Type.Object({
+    name: Type.String(),
+    reason: Type.String(),
+    args: Type.Array(Type.String()),
+    slots: Type.Integer(),
+    contextLength: Nullable(Type.Integer()),
+    gpuRatio: Nullable(Type.Number()),
+    savesMemory: Type.Boolean(),
+  }),
+});
+
+export const ModelView = Type.Object({
+  id: Type.String(),
+  engineId: Type.String(),
+  key: Type.String(),
+  modality: Type.String(),
+  phase: Type.String(),
+  vramBytes: Type.Number(),
+  measured: Type.Boolean(),
+  running: Type.Integer(),
+  waiting: Type.Integer(),
+  slots: Type.Integer(),
+  loadMs: Type.Number(),
+  pinned: Type.Boolean(),
+  spilled: Type.Boolean(),
+  sizeBytes: Nullable(Type.Number()),
+  contextLength: Nullable(Type.Integer()),
+});
+
+export const QueueItem = Type.Object({
+  id: Type.String(),
+  tenant: Type.String(),
+  model: Type.String(),
+  lane: Type.String(),
+  position: Type.Integer(),
+  etaMs: Nullable(Type.Number()),
+  waitedMs: Type.Number(),
+  reason: Type.String(),
+  explanation: Type.String(),
+});
+
+export const DecisionView = Type.Object({
+  sequence: Type.Integer(),
+  at: Type.Number(),
+  type: Type.String(),
+  modelId: Nullable(Type.String()),
+  workId: Nullable(Type.String()),
+  tenant: Nullable(Type.String()),
+  cause: Nullable(Type.String()),
+  drainFor: Nullable(Type.String()),
+  waiting: Type.Integer(),
+  tookMs: Nullable(Type.Number()),
+  note: Nullable(Type.String()),
+});
+
+export const GpuView = Type.Object({
+  mode: Type.String(),
+  totalBytes: Type.Number(),
+  budgetBytes: Type.Number(),
+  capacityBytes: Type.Number(),
+  reservedBytes: Type.Number(),
+  othersBytes: Type.Number(),
+  declared: Type.Boolean(),
+  readable: Type.Boolean(),
+  dirty: Type.Boolean(),
+});
+
+export const MachineView = Type.Object({
+  at: Type.Number(),
+  card: Nullable(
+    Type.Object({
+      name: Type.String(),
+      driver: Nullable(Type.String()),
+      totalBytes: Type.Number(),
+      usedBytes: Type.Number(),
+      utilization: Nullable(Type.Number()),
+      temperatureC: Nullable(Type.Number()),
+      powerWatts: Nullable(Type.Number()),
+      powerLimitWatts: Nullable(Type.Number()),
+      processes: Type.Array(
+        Type.Object({ pid: Type.Integer(), name: Type.String(), usedBytes: Nullable(Type.Number()) }),
+      ),
+    }),
+  ),
+  readable: Type.Boolean(),
+  note: Nullable(Type.String()),
+  cpu: Nullable(Type.Number()),
+  ramUsedBytes: Nullable(Type.Number()),
+  ramTotalBytes: Nullable(Type.Number()),
+});
+
+export const StatusView = Type.Object({
+  version: Type.String(),
+  demo: Type.Boolean(),
+  gpu: GpuView,
+  machine: Nullable(MachineView),
+});
+
+export const TenantView = Type.Object({
+  id: Type.String(),
+  plan: Type.String(),
+  disabled: Type.Boolean(),
+  allowNSFW: Type.Boolean(),
+  keys: Type.Integer(),
+  open: Type.Integer({ description: 'Requests open now.' }),
+});
+
+export const TenantsView = Type.Object({
+  tenants: Type.Array(TenantView),
+  file: Type.Object({ path: Type.String(), problem: Nullable(Type.String()) }),
+});
+
+export const LogsQuery = Type.Object(
+  { last: Type.Optional(Type.Integer({ minimum: 1, maximum: 2_000, default: 200 })) },
+  { additionalProperties: false },
+);
+
+export const LogView = Type.Object({
+  lines: Type.Array(Type.Object({ at: Type.Number(), stream: Type.String(), text: Type.String() })),
+});
+
+export const PauseBody = Type.Object(
+  {
+    unload: Type.Optional(
+      Type.Boolean({ default: true, description: 'true gives the memory back; false only holds the queue.' }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+export const Id = Type.Object({ id: Type.String({ minLength: 1, maxLength: 400 }) });
+export const Done = Type.Object({ done: Type.Boolean(), message: Type.String() });

@@ -1,0 +1,63 @@
+import { type TSchema, Type } from 'typebox';
+
+/** The envelope of /api/v1. */
+export function Envelope<Data extends TSchema>(data: Data) {
+  return Type.Object({
+    status: Type.Literal('success'),
+    data,
+    message: Type.Union([Type.String(), Type.Null()]),
+    errors: Type.Array(Type.Unknown()),
+  });
+}
+
+export const RateLimit = Type.Object({
+  plan: Type.String(),
+  requestsPerMinute: Type.Object({
+    limit: Type.Integer(),
+    remaining: Type.Integer(),
+    resetMs: Type.Integer({ description: 'Milliseconds until the window is empty again.' }),
+  }),
+  concurrency: Type.Object({
+    running: Type.Integer({ description: 'How many may run at once; more wait in the queue.' }),
+    queued: Type.Integer({ description: 'How many may wait beside them.' }),
+    open: Type.Integer({ description: 'How many are open now.' }),
+  }),
+});
+
+export const UsageQuery = Type.Object(
+  { days: Type.Optional(Type.Integer({ minimum: 1, maximum: 366, default: 30 })) },
+  { additionalProperties: false },
+);
+
+export const UsageReport = Type.Object({
+  from: Type.String(),
+  totals: Type.Object({
+    requests: Type.Integer(),
+    failed: Type.Integer(),
+    promptTokens: Type.Integer(),
+    completionTokens: Type.Integer(),
+    images: Type.Integer(),
+    gpuSeconds: Type.Number(),
+    credits: Type.Integer({ description: 'What it would cost at the current prices.' }),
+  }),
+  byDay: Type.Array(
+    Type.Object({
+      day: Type.String(),
+      model: Type.String(),
+      requests: Type.Integer(),
+      promptTokens: Type.Integer(),
+      completionTokens: Type.Integer(),
+      images: Type.Integer(),
+      gpuSeconds: Type.Number(),
+    }),
+  ),
+});
+
+export const Health = Type.Object({ status: Type.String(), version: Type.String(), demo: Type.Boolean() });
+
+export const Readiness = Type.Object({
+  status: Type.String(),
+  text: Type.Boolean({ description: 'Whether a text model can be had.' }),
+  image: Type.Boolean({ description: 'Whether an image model can be had.' }),
+  paused: Type.Boolean(),
+});

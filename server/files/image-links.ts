@@ -1,0 +1,87 @@
+import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { limits } from '../contract/limits.ts';
+
+export interface ImageLink {
+  /** Path and query; the caller puts the address before it. */
+  readonly path: string;
+  readonly expiresAt: number;
+}
+
+const idPattern = /^[0-9a-f]{32}$/;
+
+/** Pictures handed out as links that expire. A link is good for one object of one tenant, until its hour is over. */
+export class ImageLinks {
+  readonly #folder: string;
+  readonly #secret: Buffer;
+  #timer: NodeJS.Timeout | null = null;
+
+  constructor(dataFolder: string) {
+    this.#folder = join(dataFolder, 'images');
+    this.#secret = secretOf(join(dataFolder, 'link-secret'));
+  }
+
+  async start(): Promise<void> {
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    await this.sweep();
+    this.#timer = setInterval(() => void this.sweep(), 60_000).unref();
+  }
+
+  close(): void {
+    if (this.#timer) clearInterval(this.#timer);
+  }
+
+  async save(tenant: string, png: Uint8Array): Promise<ImageLink> {
+    const id = randomBytes(16).toString('hex');
+    const expiresAt = Date.now() + limits.imageLink.lifetimeMs;
+    await writeFile(join(this.#folder, `${id}.png`), png, { mode: 0o600 });
+    const owner = ownerOf(tenant);
+    const signature = this.#sign(owner, id, expiresAt);
+    return { path: `/images/${owner}/${id}.png?expires=${expiresAt}&signature=${signature}`, expiresAt };
+  }
+
+  /** The picture behind a link; null when anything about the link is not as it was given out. */
+  async open(owner: string, id: string, expires: string, signature: string): Promise<Buffer | null> {
+    const expected = Buffer.from(this.#sign(owner, id, Number(expires)));
+    const given = Buffer.from(signature);
+    const genuine = expected.length === given.length && timingSafeEqual(expected, given);
+    if (!genuine || !idPattern.test(id) || !(Number(expires) > Date.now())) return null;
+    return readFile(join(this.#folder, `${id}.png`)).catch(() => null);
+  }
+
+  /** Removes what has expired, and the oldest when there is too much. */
+  async sweep(): Promise<void> {
+    const names = await readdir(this.#folder).catch(() => []);
+    const files = await Promise.all(
+      names.map(async (name) => {
+        const path = join(this.#folder, name);
+        const info = await stat(path).catch(() => null);
+        return { path, bytes: info?.size ?? 0, at: info?.mtimeMs ?? 0 };
+      }),
+    );
+    let held = 0;
+    for (const { path, bytes, at } of files.toSorted((a, b) => b.at - a.at)) {
+      held += bytes;
+      const expired = at + limits.imageLink.lifetimeMs < Date.now();
+      if (expired || held > limits.imageLink.storeBytes) await rm(path, { force: true });
+    }
+  }
+
+  #sign(owner: string, id: string, expires: number): string {
+    return createHmac('sha256', this.#secret).update(`GET\n${owner}\n${id}\n${expires}`).digest('base64url');
+  }
+}
+
+/** The tenant in a link, without its name. */
+function ownerOf(tenant: string): string {
+  return createHash('sha256').update(tenant).digest('hex').slice(0, 16);
+}
+
+function secretOf(file: string): Buffer {
+  if (!existsSync(file)) writeFileSync(file, randomBytes(32).toString('hex'), { mode: 0o600 });
+  const secret = Buffer.from(readFileSync(file, 'utf8').trim(), 'hex');
+  if (secret.length < 32) throw new Error(`${file} holds no secret; delete it to have a new one made.`);
+  return secret;
+}

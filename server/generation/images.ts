@@ -1,0 +1,95 @@
+import { randomInt } from 'node:crypto';
+import type { CatalogModel } from '../../gpu/catalog.ts';
+import type { ImageRequest } from '../../gpu/engines/engine.ts';
+import type { Timings } from '../../gpu/gpu.ts';
+import type { Ticket } from '../admission/admission.ts';
+import { ApiError } from '../http/api-error.ts';
+import type { HeldReply } from '../http/held-reply.ts';
+import { limits } from '../contract/limits.ts';
+import { causeOf, type GenerationDeps, waitingOf } from './text.ts';
+
+export interface ImageJob {
+  readonly model: CatalogModel;
+  readonly count: number;
+  /** -1 draws one at random, so that it can be told and used again. */
+  readonly request: Omit<ImageRequest, 'modelKey'>;
+  readonly ticket: Ticket;
+}
+
+export interface Picture {
+  readonly png: Uint8Array;
+  readonly seed: number;
+}
+
+/** Makes pictures one lease at a time, so that others get their turn between two of them. */
+export async function makeImages(
+  { gpu }: GenerationDeps,
+  { model, count, request, ticket }: ImageJob,
+  held: HeldReply,
+): Promise<Picture[]> {
+  const signal = AbortSignal.any([held.signal, ticket.signal]);
+  const total: Timings = { queuedMs: 0, swapMs: 0, runMs: 0, gpuMs: 0, granted: false };
+  const pictures: Picture[] = [];
+  const first = request.seed < 0 ? randomInt(2 ** 31) : request.seed;
+  try {
+    for (let index = 0; index < count; index += 1) {
+      const seed = (first + index) % 2 ** 32;
+      const run = gpu.image(model.id, { ...request, seed }, ticket.caller, signal);
+      held.tellWaiting(() => waitingOf(run));
+      try {
+        for await (const event of run.events) {
+          if (event.type === 'image') pictures.push({ png: event.png, seed: event.seed });
+        }
+      } finally {
+        addTo(total, run.timings);
+      }
+    }
+    ticket.settle({ images: pictures.length }, total);
+    return pictures;
+  } catch (error) {
+    const cause = causeOf(error, signal);
+    // What was made is lost to the caller, so it is not charged.
+    ticket.void(cause, {}, total);
+    throw cause;
+  }
+}
+
+function addTo(total: Timings, part: Readonly<Timings>): void {
+  total.queuedMs += part.queuedMs;
+  total.swapMs += part.swapMs;
+  total.runMs += part.runMs;
+  total.gpuMs += part.gpuMs;
+  total.granted ||= part.granted;
+}
+
+/** Checks a width and height a caller asked for; both default to 512. */
+export function checkedSize(width = 512, height = 512): { width: number; height: number } {
+  const { minSide, maxSide, multipleOf } = limits.image;
+  for (const [name, side] of [
+    ['width', width],
+    ['height', height],
+  ] as const) {
+    if (side < minSide || side > maxSide || side % multipleOf !== 0) {
+      throw new ApiError(
+        'invalid_request',
+        `The ${name} ${side} is not allowed: ${minSide} to ${maxSide}, in steps of ${multipleOf}.`,
+        { param: name },
+      );
+    }
+  }
+  return { width, height };
+}
+
+/** "1024x768" as numbers; null, undefined and "auto" are the default. */
+export function parseSize(size: string | null | undefined): { width: number; height: number } {
+  if (size === null || size === undefined || size === 'auto') return checkedSize();
+  const [width, height] = size.split('x').map(Number);
+  try {
+    return checkedSize(width, height);
+  } catch (error) {
+    if (error instanceof ApiError) throw new ApiError('invalid_request', error.message, { param: 'size' });
+    throw error;
+  }
+}
+
+export const imageDefaults = { steps: 20, guidance: 7, strength: 0.6 } as const;

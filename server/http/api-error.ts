@@ -1,0 +1,83 @@
+import { QueueFullError, PausedError } from '../../gpu/vram/scheduler.ts';
+import { EngineError, type EngineErrorKind } from '../../gpu/engines/engine-error.ts';
+import { InfeasibleError } from '../../gpu/gpu.ts';
+import { type ErrorBody, type ErrorCode, errorTable } from '../contract/errors.ts';
+
+export interface ErrorDetails {
+  readonly param?: string;
+  readonly retryAfterMs?: number;
+  readonly cause?: unknown;
+}
+
+/** An error for the caller: a code of the table, a sentence that says what to do, and when to come back. */
+export class ApiError extends Error {
+  override readonly name = 'ApiError';
+  readonly code: ErrorCode;
+  readonly param: string | null;
+  readonly retryAfterMs: number | null;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, { cause: details.cause });
+    this.code = code;
+    this.param = details.param ?? null;
+    this.retryAfterMs = details.retryAfterMs ?? null;
+  }
+
+  get status(): number {
+    return errorTable[this.code].status;
+  }
+
+  body(requestId: string): ErrorBody {
+    const { type, side } = errorTable[this.code];
+    const { code, message, param } = this;
+    return { error: { message, type, param, code, side, request_id: requestId } };
+  }
+
+  /** Retry-After is in whole seconds, at least one. */
+  get retryAfterSeconds(): number | null {
+    return this.retryAfterMs === null ? null : Math.max(1, Math.ceil(this.retryAfterMs / 1000));
+  }
+}
+
+const engineCodes: Readonly<Record<EngineErrorKind, ErrorCode>> = {
+  unreachable: 'engine_unavailable',
+  not_installed: 'engine_unavailable',
+  port_taken: 'engine_unavailable',
+  failed: 'engine_unavailable',
+  silent: 'engine_timeout',
+  broken_stream: 'engine_broken_stream',
+  bad_answer: 'engine_error',
+  wrong_model: 'engine_error',
+  model_missing: 'model_not_found',
+  model_invalid: 'engine_unavailable',
+  load_failed: 'engine_unavailable',
+  out_of_memory: 'engine_out_of_memory',
+  rejected: 'invalid_request',
+  unsupported: 'invalid_request',
+  aborted: 'shutting_down',
+};
+
+const engineRetryMs = 10_000;
+
+/** Any error as one for the caller. What we did not expect stays with us: its text never leaves. */
+export function asApiError(error: unknown): ApiError {
+  if (error instanceof ApiError) return error;
+  if (error instanceof QueueFullError) {
+    const code = error.limit === 'queue' ? 'queue_full' : 'tenant_queue_full';
+    return new ApiError(code, `${error.message} Come back later (limit: ${error.limit}).`, error);
+  }
+  if (error instanceof PausedError) return new ApiError('paused', error.message, error);
+  if (error instanceof InfeasibleError) return new ApiError('model_infeasible', error.message);
+  if (error instanceof EngineError) {
+    const code = engineCodes[error.kind];
+    const retry = errorTable[code].status >= 500 ? { retryAfterMs: engineRetryMs } : {};
+    return new ApiError(code, error.message, { cause: error, ...retry });
+  }
+  return new ApiError(
+    'internal_error',
+    'Something went wrong in the appliance; the operator’s log has the details.',
+    {
+      cause: error,
+    },
+  );
+}

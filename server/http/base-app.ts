@@ -1,0 +1,180 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Ajv, type ErrorObject } from 'ajv';
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+  type RawServerDefault,
+} from 'fastify';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import { limits } from '../contract/limits.ts';
+import { ApiError, asApiError } from './api-error.ts';
+import { deeperThan } from './json-depth.ts';
+
+/**
+ * What both apps share: bounds on slow and large requests, strict validation, request ids, and one shape for every
+ * error. It knows no route and never listens.
+ */
+export function baseApp(logger: FastifyBaseLogger): BaseApp {
+  const app: BaseApp = Fastify({
+    loggerInstance: logger,
+    logController: new LogController({ disableRequestLogging: true }),
+    genReqId: () => randomUUID(),
+    requestIdHeader: false,
+    bodyLimit: limits.bodyBytes,
+    requestTimeout: limits.requestMs,
+    connectionTimeout: 0,
+    keepAliveTimeout: 72_000,
+    http: { headersTimeout: limits.headersMs },
+    // Forwarding headers are believed only behind our own tunnel, which has a listener of its own.
+    trustProxy: false,
+    routerOptions: { caseSensitive: true, ignoreTrailingSlash: false, maxParamLength: 500 },
+    forceCloseConnections: true,
+    return503OnClosing: true,
+  }).withTypeProvider<TypeBoxTypeProvider>();
+  app.server.maxConnections = limits.connections;
+
+  strictBodies(app);
+  const paths = new Map<string, { pattern: RegExp; methods: Set<string> }>();
+  app.addHook('onRoute', ({ url, method }) => {
+    const known = paths.get(url) ?? { pattern: patternOf(url), methods: new Set() };
+    for (const one of [method].flat()) known.methods.add(one);
+    paths.set(url, known);
+  });
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id);
+  });
+  app.addHook('onResponse', async (request, reply) => {
+    const about = {
+      method: request.method,
+      route: request.routeOptions.url,
+      status: reply.statusCode,
+      ms: Math.round(reply.elapsedTime),
+    };
+    request.log.info(about, 'request');
+  });
+  app.setErrorHandler((error: FastifyError | Error, request, reply) =>
+    sendError(asRequestError(error), request, reply),
+  );
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split('?')[0] ?? '';
+    const allowed = [...paths.values()].flatMap(({ pattern, methods }) =>
+      pattern.test(path) ? [...methods] : [],
+    );
+    if (allowed.length === 0) {
+      return sendError(
+        new ApiError('not_found', `There is no ${request.method} ${path.slice(0, 200)}.`),
+        request,
+        reply,
+      );
+    }
+    reply.header('allow', [...new Set(allowed)].join(', '));
+    const message = `${request.method} is not allowed here; use ${[...new Set(allowed)].join(' or ')}.`;
+    return sendError(new ApiError('method_not_allowed', message), request, reply);
+  });
+  return app;
+}
+
+export function sendError(error: ApiError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  if (error.status >= 500)
+    request.log.warn({ err: error.cause ?? error, code: error.code }, 'request failed');
+  if (error.retryAfterSeconds !== null) reply.header('retry-after', String(error.retryAfterSeconds));
+  return reply
+    .status(error.status)
+    .type('application/json; charset=utf-8')
+    .send(JSON.stringify(error.body(request.id)));
+}
+
+export type BaseApp = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>;
+
+/** Bodies are JSON, of bounded depth, and validated as they are: nothing is coerced or silently dropped. */
+function strictBodies(app: BaseApp): void {
+  app.removeContentTypeParser(['text/plain', 'application/json']);
+  const parse = app.getDefaultJsonParser('error', 'error');
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    const text = String(body);
+    if (text === '')
+      return done(new ApiError('invalid_request', 'The body is empty; send a JSON object.'), undefined);
+    if (deeperThan(text, limits.jsonDepth)) {
+      return done(
+        new ApiError('invalid_request', `The JSON nests deeper than ${limits.jsonDepth} levels.`),
+        undefined,
+      );
+    }
+    return parse(request, text, done);
+  });
+  const options = { removeAdditional: false, useDefaults: true, allErrors: false, strict: false } as const;
+  const bodies = new Ajv({ ...options, coerceTypes: false });
+  // Query and path are text by nature.
+  const texts = new Ajv({ ...options, coerceTypes: 'array' });
+  app.setValidatorCompiler(({ schema, httpPart }) =>
+    (httpPart === 'body' ? bodies : texts).compile(schema as object),
+  );
+}
+
+/** Errors of Fastify itself and of validation, in our own words. */
+function asRequestError(error: FastifyError | Error): ApiError {
+  if (error instanceof ApiError) return error;
+  const validation =
+    'validation' in error ? (error.validation as unknown as ErrorObject[] | undefined) : undefined;
+  if (validation?.[0]) return invalid(validation);
+  const code = 'code' in error ? error.code : '';
+  const status = 'statusCode' in error ? (error.statusCode ?? 500) : 500;
+  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
+    return new ApiError('unsupported_media_type', 'Send the body as application/json.');
+  }
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE' || code === 'FST_REQ_FILE_TOO_LARGE' || status === 413) {
+    return new ApiError(
+      'payload_too_large',
+      `The request is larger than allowed (${limits.bodyBytes} bytes at most).`,
+    );
+  }
+  if (
+    error instanceof SyntaxError ||
+    code === 'FST_ERR_CTP_INVALID_JSON_BODY' ||
+    code === 'FST_ERR_CTP_EMPTY_JSON_BODY'
+  ) {
+    return new ApiError('invalid_request', `The body is not valid JSON: ${error.message}`);
+  }
+  if (status === 503)
+    return new ApiError('shutting_down', 'The appliance is shutting down.', { retryAfterMs: 10_000 });
+  if (status === 408) return new ApiError('request_timeout', 'The request took too long to arrive.');
+  if (status >= 400 && status < 500) return new ApiError('invalid_request', error.message);
+  return asApiError(error);
+}
+
+function invalid(errors: readonly ErrorObject[]): ApiError {
+  // Of a union's failures the deepest says most.
+  const fault = errors.toSorted((a, b) => b.instancePath.length - a.instancePath.length)[0];
+  const place = fault?.instancePath.slice(1).replaceAll('/', '.') ?? '';
+  if (fault?.keyword === 'additionalProperties') {
+    const name = [place, String(fault.params['additionalProperty'])].filter(Boolean).join('.');
+    return new ApiError('invalid_request', `Unknown parameter: "${name}".`, { param: name });
+  }
+  if (fault?.keyword === 'required') {
+    const name = [place, String(fault.params['missingProperty'])].filter(Boolean).join('.');
+    return new ApiError('invalid_request', `Missing parameter: "${name}".`, { param: name });
+  }
+  const message = place === '' ? `The body ${fault?.message}.` : `"${place}" ${fault?.message}.`;
+  return new ApiError('invalid_request', message, place === '' ? {} : { param: place });
+}
+
+function patternOf(url: string): RegExp {
+  const source = url
+    .split('/')
+    .map((part) =>
+      part.startsWith(':') ? '[^/]+' : part === '*' ? '.*' : part.replaceAll(/[^\w-]/g, '\\$&'),
+    )
+    .join('/');
+  return new RegExp(`^${source}$`);
+}

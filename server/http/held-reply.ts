@@ -1,0 +1,152 @@
+import { once } from 'node:events';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { limits } from '../contract/limits.ts';
+import type { ApiError } from './api-error.ts';
+
+/** What a waiting client is told. */
+export interface Waiting {
+  readonly position: number;
+  readonly etaMs: number | null;
+  readonly reason: string;
+}
+
+/**
+ * An answer that may be long in coming. While nothing has been sent, an error is a proper status; then heartbeats
+ * keep the connection alive: comments in an event stream, spaces before JSON (both are allowed and ignored). An
+ * error after that is told in the body, and the connection is broken off so that no client takes it for success.
+ */
+export class HeldReply {
+  readonly #reply: FastifyReply;
+  readonly #kind: 'events' | 'json';
+  #waiting: () => Waiting | undefined = () => undefined;
+  readonly #gone = new AbortController();
+  #timer: NodeJS.Timeout | null = null;
+  #started = false;
+  #wroteAt = 0;
+
+  constructor(request: FastifyRequest, reply: FastifyReply, kind: 'events' | 'json') {
+    this.#reply = reply;
+    this.#kind = kind;
+    reply.hijack();
+    const { raw } = reply;
+    raw.once('close', () => {
+      this.#stopHeartbeat();
+      if (!raw.writableFinished) this.#gone.abort(new ClientGone());
+    });
+    if (request.raw.destroyed) this.#gone.abort(new ClientGone());
+    this.#schedule(kind === 'events' ? limits.patienceMs : limits.jsonPatienceMs);
+  }
+
+  /** Who to ask for what heartbeats say. */
+  tellWaiting(waiting: () => Waiting | undefined): void {
+    this.#waiting = waiting;
+  }
+
+  /** Aborted when the client hangs up before the answer is complete. */
+  get signal(): AbortSignal {
+    return this.#gone.signal;
+  }
+
+  get started(): boolean {
+    return this.#started;
+  }
+
+  /** Sends a piece, waiting while the client cannot take more (S2). */
+  async write(piece: Uint8Array | string): Promise<void> {
+    this.#start();
+    this.#wroteAt = performance.now();
+    const { raw } = this.#reply;
+    if (raw.destroyed) throw this.#gone.signal.reason;
+    if (raw.write(piece)) return;
+    const stalled = AbortSignal.timeout(limits.stalledReaderMs);
+    try {
+      await once(raw, 'drain', { signal: AbortSignal.any([stalled, this.#gone.signal]) });
+    } catch {
+      if (!this.#gone.signal.aborted) this.#gone.abort(new ClientGone());
+      raw.destroy();
+      throw this.#gone.signal.reason;
+    }
+  }
+
+  end(piece?: string): void {
+    this.#stopHeartbeat();
+    this.#start();
+    this.#reply.raw.end(piece);
+  }
+
+  fail(error: ApiError): void {
+    this.#stopHeartbeat();
+    const { raw } = this.#reply;
+    if (raw.destroyed || raw.writableEnded) return;
+    const body = JSON.stringify(error.body(this.#reply.request.id));
+    if (!this.#started) {
+      this.#started = true;
+      raw.writeHead(error.status, {
+        ...this.#ownHeaders(),
+        'content-type': 'application/json; charset=utf-8',
+        ...(error.retryAfterSeconds !== null && { 'retry-after': String(error.retryAfterSeconds) }),
+      });
+      raw.end(body);
+    } else if (this.#kind === 'events') raw.end(`data: ${body}\n\n`);
+    else raw.write(body, () => raw.destroy());
+  }
+
+  /** Headers that were set on the reply before it was taken over (request id, limits). */
+  #ownHeaders(): Record<string, string> {
+    return Object.fromEntries(
+      Object.entries(this.#reply.getHeaders()).flatMap(([name, value]) =>
+        value === undefined ? [] : [[name, String(value)]],
+      ),
+    );
+  }
+
+  #start(): void {
+    if (this.#started) return;
+    this.#started = true;
+    this.#reply.raw.writeHead(200, {
+      ...this.#ownHeaders(),
+      ...(this.#kind === 'events'
+        ? {
+            'content-type': 'text/event-stream; charset=utf-8',
+            'cache-control': 'no-cache, no-transform',
+            'x-accel-buffering': 'no',
+          }
+        : { 'content-type': 'application/json; charset=utf-8' }),
+    });
+  }
+
+  #schedule(afterMs: number): void {
+    this.#timer = setTimeout(() => {
+      const { raw } = this.#reply;
+      if (raw.destroyed || raw.writableEnded) return;
+      // One timer for the whole answer: it only speaks when nothing else did for a while.
+      const quietMs = performance.now() - this.#wroteAt;
+      if (quietMs < limits.heartbeatMs && this.#wroteAt > 0)
+        return this.#schedule(limits.heartbeatMs - quietMs);
+      this.#start();
+      this.#wroteAt = performance.now();
+      raw.write(this.#kind === 'events' ? this.#comment() : ' ');
+      this.#schedule(limits.heartbeatMs);
+    }, afterMs);
+  }
+
+  #comment(): string {
+    const waiting = this.#waiting();
+    if (!waiting) return ': working\n\n';
+    const eta = waiting.etaMs === null ? '' : ` eta_ms=${Math.round(waiting.etaMs)}`;
+    return `: queued position=${waiting.position}${eta} reason=${waiting.reason}\n\n`;
+  }
+
+  #stopHeartbeat(): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+}
+
+/** The client hung up: nobody is left to be told. */
+export class ClientGone extends Error {
+  override readonly name = 'ClientGone';
+  constructor() {
+    super('The client has gone.');
+  }
+}

@@ -1,0 +1,65 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Logger, multistream, pino } from 'pino';
+import pretty from 'pino-pretty';
+import roll from 'pino-roll';
+
+export interface Log {
+  readonly logger: Logger;
+  close(): void;
+}
+
+/** Header and field names whose values never reach a log, wherever they appear near the surface. */
+const secret = [
+  'authorization',
+  'x-api-key',
+  'cookie',
+  'apiKey',
+  'apiToken',
+  'token',
+  'password',
+  'prompt',
+  'messages',
+];
+
+/** JSON lines in one file a day; on a terminal also lines for people. */
+export async function openLog(
+  folder: string,
+  options: { level: string; files: number; terminal: boolean },
+): Promise<Log> {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const file = await roll({
+    file: join(folder, 'kilnhouse'),
+    extension: '.log',
+    frequency: 'daily',
+    size: '50m',
+    limit: { count: options.files },
+    mkdir: true,
+    sync: false,
+  });
+  const level = options.level as 'info';
+  const streams = [{ stream: file, level }];
+  const forPeople = pretty({
+    colorize: true,
+    destination: 2,
+    ignore: 'pid,hostname,reqId',
+    singleLine: true,
+  });
+  const logger = pino(
+    {
+      level,
+      redact: {
+        paths: secret.flatMap((name) => [`["${name}"]`, `*["${name}"]`, `*.*["${name}"]`]),
+        censor: '(hidden)',
+      },
+    },
+    multistream(options.terminal ? [...streams, { stream: forPeople, level: 'warn' as const }] : streams),
+  );
+  return {
+    logger,
+    close: () => {
+      file.flushSync();
+      file.end();
+    },
+  };
+}

@@ -1,0 +1,78 @@
+import { type Appliance, compose } from './compose.ts';
+import { InvalidFile } from './config/checked.ts';
+import { loadConfig } from './config/config.ts';
+import { AlreadyRunning } from './db/instance-lock.ts';
+import { limits } from './contract/limits.ts';
+
+/* Process entry: starts the appliance, says how to use it, and ends it when asked to. */
+try {
+  const appliance = await compose(loadConfig(), process.stderr.isTTY);
+  console.log(welcome(appliance));
+  endOn(appliance);
+} catch (error) {
+  const known = error instanceof InvalidFile || error instanceof AlreadyRunning;
+  console.error(`\nKilnhouse did not start: ${error instanceof Error ? error.message : String(error)}`);
+  if (!known && error instanceof Error && process.env['KILNHOUSE_DEBUG']) console.error(error.stack);
+  process.exitCode = 1;
+}
+
+function welcome({ tenantUrl, operatorUrl, tokenFile, demo, freshKey }: Appliance): string {
+  const key = freshKey ?? '<your key>';
+  const lines = [
+    '',
+    demo
+      ? 'Kilnhouse is serving, in DEMO mode: no engine was found, so stand-ins answer.'
+      : 'Kilnhouse is serving.',
+    '',
+    `  Tenant API     ${tenantUrl}     (documentation: ${tenantUrl}/docs)`,
+    `  Operator API   ${operatorUrl}     (token in ${tokenFile})`,
+  ];
+  if (freshKey !== null) {
+    const kept = demo ? 'for this start only' : 'shown only now; only its hash is kept';
+    lines.push(`  ${demo ? 'Demo key' : 'First key'}       ${freshKey}     (${kept})`);
+  }
+  const text = JSON.stringify({ prompt: 'Hello, who are you?' });
+  const chat = JSON.stringify({
+    model: demo ? 'demo-chat-8b' : '<model>',
+    stream: true,
+    messages: [{ role: 'user', content: 'Hello, who are you?' }],
+  });
+  const image = JSON.stringify({ prompt: 'a kiln at night', format: 'url' });
+  const headers = `-H 'authorization: Bearer ${key}' -H 'content-type: application/json'`;
+  lines.push(
+    '',
+    'A streamed chat:',
+    `  curl -N ${tenantUrl}/v1/chat/completions ${headers} -d '${chat}'`,
+    'An image:',
+    `  curl ${tenantUrl}/generate-image ${headers} -d '${image}'`,
+    '',
+  );
+  if (!demo)
+    lines.push(
+      `The models: curl ${tenantUrl}/v1/models ${headers}`,
+      `A text:     curl ${tenantUrl}/generate-text ${headers} -d '${text}'`,
+      '',
+    );
+  return lines.join('\n');
+}
+
+function endOn(appliance: Appliance): void {
+  let ending = false;
+  const end = (code: number): void => {
+    if (ending) return;
+    ending = true;
+    // Whatever hangs, the keeper ends the engines once this process is gone.
+    setTimeout(() => process.exit(code || 1), limits.closeMs).unref();
+    appliance.close().then(
+      () => process.exit(code),
+      () => process.exit(1),
+    );
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => end(0));
+  for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+    process.on(event, (error: unknown) => {
+      console.error('Kilnhouse met an error it did not expect, and stops:', error);
+      end(1);
+    });
+  }
+}

@@ -1,0 +1,190 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import { ErrorBody } from '../../contract/errors.ts';
+import {
+  DecisionView,
+  Done,
+  EngineView,
+  Id,
+  LogsQuery,
+  LogView,
+  ModelView,
+  PauseBody,
+  QueueItem,
+  StatusView,
+} from '../../contract/operator.ts';
+import { ApiError } from '../../http/api-error.ts';
+import type { OperatorDeps } from './operator-context.ts';
+import { engineView, machineView, modelView, queueItem } from './snapshot.ts';
+
+const done = (message: string) => ({ done: true, message });
+
+/** Engines, models, the queue and the switch: how the operator sees and steers the card. */
+export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, { gpu, version, demo }) => {
+  const engineOf = (id: string): string => {
+    if (!gpu.hasEngine(id)) throw new ApiError('not_found', `There is no engine "${id}".`);
+    return id;
+  };
+  const modelOf = (id: string): string => {
+    if (!gpu.model(id)) throw new ApiError('not_found', `There is no model "${id}".`);
+    return id;
+  };
+
+  app.get(
+    '/api/status',
+    { schema: { summary: 'The card and the appliance', response: { 200: StatusView, default: ErrorBody } } },
+    async () => ({ version, demo, gpu: gpu.status(), machine: machineView(gpu.telemetry.latest()) }),
+  );
+
+  app.get(
+    '/api/engines',
+    { schema: { summary: 'The engines', response: { 200: Type.Array(EngineView), default: ErrorBody } } },
+    async () => gpu.engines().map(engineView),
+  );
+
+  for (const [action, run] of [
+    ['start', (id: string) => gpu.startEngine(id)],
+    ['stop', (id: string) => gpu.stopEngine(id)],
+    ['restart', (id: string) => gpu.restartEngine(id)],
+  ] as const) {
+    app.post(
+      `/api/engines/:id/${action}`,
+      { schema: { summary: `Engine: ${action}`, params: Id, response: { 200: Done, default: ErrorBody } } },
+      async (request) => {
+        const id = engineOf(request.params.id);
+        await run(id);
+        return done(`${id}: ${action} done.`);
+      },
+    );
+  }
+
+  app.get(
+    '/api/engines/:id/logs',
+    {
+      schema: {
+        summary: 'The last output of an engine’s process',
+        params: Id,
+        querystring: LogsQuery,
+        response: { 200: LogView, default: ErrorBody },
+      },
+    },
+    async (request) => ({ lines: gpu.logs(engineOf(request.params.id)).slice(-(request.query.last ?? 200)) }),
+  );
+
+  app.get(
+    '/api/models',
+    { schema: { summary: 'The models', response: { 200: Type.Array(ModelView), default: ErrorBody } } },
+    async () => gpu.models().map(modelView),
+  );
+
+  app.post(
+    '/api/models/:id/load',
+    {
+      schema: {
+        summary: 'Load a model now, if there is room',
+        params: Id,
+        response: { 200: Done, default: ErrorBody },
+      },
+    },
+    async (request) => {
+      const id = modelOf(request.params.id);
+      if (gpu.scheduler.requestLoad(id)) return done(`${id} is being loaded.`);
+      throw new ApiError('conflict', `There is no room for "${id}" now; unload another model first.`);
+    },
+  );
+
+  app.post(
+    '/api/models/:id/unload',
+    {
+      schema: {
+        summary: 'Unload a model once it serves nobody',
+        params: Id,
+        response: { 200: Done, default: ErrorBody },
+      },
+    },
+    async (request) => {
+      const id = modelOf(request.params.id);
+      if (gpu.scheduler.requestUnload(id)) return done(`${id} is being unloaded.`);
+      throw new ApiError('conflict', `"${id}" is not loaded.`);
+    },
+  );
+
+  for (const [action, pinned] of [
+    ['pin', true],
+    ['unpin', false],
+  ] as const) {
+    app.post(
+      `/api/models/:id/${action}`,
+      { schema: { summary: `Model: ${action}`, params: Id, response: { 200: Done, default: ErrorBody } } },
+      async (request) => {
+        const id = modelOf(request.params.id);
+        gpu.pin(id, pinned);
+        return done(pinned ? `${id} stays loaded once it is.` : `${id} may be unloaded for others.`);
+      },
+    );
+  }
+
+  app.get(
+    '/api/queue',
+    {
+      schema: {
+        summary: 'What waits, and why',
+        response: { 200: Type.Array(QueueItem), default: ErrorBody },
+      },
+    },
+    async () => gpu.scheduler.standings().map(queueItem),
+  );
+
+  app.delete(
+    '/api/queue/:id',
+    {
+      schema: {
+        summary: 'Cancel a waiting request',
+        params: Id,
+        response: { 200: Done, default: ErrorBody },
+      },
+    },
+    async (request) => {
+      const { id } = request.params;
+      const reason = new ApiError('conflict', 'The operator took this request out of the queue.');
+      if (gpu.scheduler.cancel(id, reason)) return done('Taken out of the queue.');
+      throw new ApiError('not_found', 'No such request is waiting.');
+    },
+  );
+
+  app.get(
+    '/api/decisions',
+    {
+      schema: {
+        summary: 'What the scheduler decided, and why',
+        response: { 200: Type.Array(DecisionView), default: ErrorBody },
+      },
+    },
+    async () => [...gpu.scheduler.decisions()],
+  );
+
+  app.post(
+    '/api/pause',
+    {
+      schema: {
+        summary: 'Take the GPU back: nothing new starts, what runs ends, models leave',
+        body: Type.Union([PauseBody, Type.Null()]),
+        response: { 200: Done, default: ErrorBody },
+      },
+    },
+    async (request) => {
+      const unload = request.body?.unload ?? true;
+      gpu.scheduler.setMode(unload ? 'paused' : 'holding');
+      return done(unload ? 'Paused; models are being unloaded.' : 'Holding; models stay loaded.');
+    },
+  );
+
+  app.post(
+    '/api/resume',
+    { schema: { summary: 'Serve again', response: { 200: Done, default: ErrorBody } } },
+    async () => {
+      gpu.scheduler.setMode('running');
+      return done('Serving.');
+    },
+  );
+};

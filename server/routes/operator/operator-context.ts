@@ -1,0 +1,68 @@
+import { timingSafeEqual } from 'node:crypto';
+import type { FastifyRequest } from 'fastify';
+import type { Gpu } from '../../../gpu/gpu.ts';
+import type { Admission } from '../../admission/admission.ts';
+import { ApiError } from '../../http/api-error.ts';
+import type { TenantsWatch } from '../../tenants/tenants-file.ts';
+import type { Tenants } from '../../tenants/tenants.ts';
+
+/** What the operator routes are given. */
+export interface OperatorDeps {
+  readonly gpu: Gpu;
+  readonly admission: Admission;
+  readonly tenants: Tenants;
+  readonly tenantsFile: TenantsWatch;
+  readonly token: string;
+  readonly version: string;
+  readonly demo: boolean;
+}
+
+const loopback = new Set(['127.0.0.1', 'localhost', '[::1]']);
+
+/**
+ * Lets in whoever holds the token, comes by one of our own names, and from no other page. That a caller is on this
+ * machine proves nothing: the tunnel is as well, and so is every web page in the operator's browser.
+ */
+export function checkOperator(request: FastifyRequest, token: string): void {
+  const port = request.socket.localPort;
+  if (!isOwnHost(request.headers.host, port)) {
+    throw new ApiError('misdirected_request', 'The operator API is reached as 127.0.0.1 or localhost only.');
+  }
+  const { origin } = request.headers;
+  if (origin !== undefined && !isOwnOrigin(origin, port)) {
+    throw new ApiError('forbidden', 'Requests from other web pages are refused.');
+  }
+  if (!sameToken(tokenOf(request), token)) {
+    throw new ApiError(
+      'invalid_api_key',
+      'The operator token is missing or wrong; it lies in the file operator-token of the data folder.',
+    );
+  }
+}
+
+/** A browser's WebSocket cannot set headers, so there the token comes as the subprotocol `token.<token>`. */
+function tokenOf({ headers }: FastifyRequest): string {
+  const [scheme, given] = headers.authorization?.split(' ') ?? [];
+  if (scheme?.toLowerCase() === 'bearer' && given) return given;
+  const protocols = headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? [];
+  return protocols.find((name) => name.startsWith('token.'))?.slice('token.'.length) ?? '';
+}
+
+function isOwnHost(host: string | undefined, port: number | undefined): boolean {
+  const [, name, given] = /^(\[[^\]]*\]|[^:]*)(?::(\d+))?$/.exec(host ?? '') ?? [];
+  return name !== undefined && loopback.has(name.toLowerCase()) && Number(given ?? 80) === port;
+}
+
+function isOwnOrigin(origin: string, port: number | undefined): boolean {
+  try {
+    const { protocol, host } = new URL(origin);
+    return protocol === 'http:' && isOwnHost(host, port);
+  } catch {
+    return false;
+  }
+}
+
+function sameToken(given: string, token: string): boolean {
+  const [a, b] = [Buffer.from(given), Buffer.from(token)];
+  return a.length === b.length && timingSafeEqual(a, b);
+}

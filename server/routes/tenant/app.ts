@@ -1,0 +1,53 @@
+import multipart from '@fastify/multipart';
+import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import type { FastifyBaseLogger } from 'fastify';
+import { type BaseApp, baseApp } from '../../http/base-app.ts';
+import { limits } from '../../contract/limits.ts';
+import { imageRoutes } from './images.ts';
+import { modelRoutes } from './models.ts';
+import { platformRoutes } from './platform.ts';
+import { simpleRoutes } from './simple.ts';
+import { keyOf, type TenantDeps, tellLimits } from './tenant-context.ts';
+import { textRoutes } from './text.ts';
+
+/** The API that tenants use. Built here, listened to elsewhere. */
+export async function tenantApp(deps: TenantDeps, logger: FastifyBaseLogger): Promise<BaseApp> {
+  const app = baseApp(logger);
+  app.decorateRequest('identity', null);
+  // Before the body is read: who has no key does not get to send thirty megabytes.
+  app.addHook('onRequest', async (request, reply) => {
+    if (request.is404 || request.routeOptions.config.open) return;
+    request.identity = deps.admission.authenticate(keyOf(request));
+    tellLimits(reply, deps.admission, request.identity);
+  });
+  const { bytes, files, fields, fieldBytes } = limits.upload;
+  await app.register(multipart, {
+    limits: { fileSize: bytes, files, fields, fieldSize: fieldBytes, parts: files + fields },
+  });
+  await app.register(swagger, {
+    openapi: {
+      info: {
+        title: 'Kilnhouse tenant API',
+        version: deps.version,
+        description:
+          'Text and images from one shared GPU. The /v1 routes work with the official OpenAI SDKs: set the base URL to <address>/v1.',
+      },
+      components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } },
+      security: [{ key: [] }],
+    },
+  });
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    staticCSP: true,
+    uiConfig: { docExpansion: 'list' },
+  });
+  app.addHook('onRoute', (route) => {
+    // The documentation is for people who have no key yet.
+    if (route.url.startsWith('/docs')) route.config = { ...route.config, open: true };
+  });
+  for (const routes of [platformRoutes, modelRoutes, textRoutes, imageRoutes, simpleRoutes]) {
+    await app.register(routes, deps);
+  }
+  return app;
+}

@@ -1,0 +1,209 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
+import { Value } from 'typebox/value';
+import { ErrorBody } from '../../contract/errors.ts';
+import { ImageGenerationBody, ImageList } from '../../contract/openai.ts';
+import { imageDefaults, type ImageJob, makeImages, parseSize } from '../../generation/images.ts';
+import { modelFor } from '../../generation/text.ts';
+import { cleanImage, cleanMask, sizeOf } from '../../generation/uploaded-image.ts';
+import { ApiError, asApiError } from '../../http/api-error.ts';
+import { ClientGone, HeldReply } from '../../http/held-reply.ts';
+import { limits } from '../../contract/limits.ts';
+import { admit, identityOf, type TenantDeps } from './tenant-context.ts';
+
+/** The OpenAI routes that make pictures, and the links they are handed out by. */
+export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
+  const { links } = deps;
+
+  app.post(
+    '/v1/images/generations',
+    {
+      schema: {
+        tags: ['OpenAI'],
+        summary: 'Pictures from a text',
+        body: ImageGenerationBody,
+        response: { 200: ImageList, default: ErrorBody },
+      },
+    },
+    async (request, reply) => {
+      const identity = identityOf(request);
+      const { body } = request;
+      const model = modelFor(deps, identity, 'image', body.model);
+      const size = parseSize(body.size);
+      const prompts = [body.prompt, body.negative_prompt];
+      const ticket = admit(deps, request, reply, {
+        feature: 'image',
+        model: model.id,
+        prompts,
+        lane: 'interactive',
+      });
+      const job = {
+        model,
+        ticket,
+        count: body.n ?? 1,
+        request: {
+          ...size,
+          prompt: body.prompt,
+          negativePrompt: body.negative_prompt ?? '',
+          steps: body.steps ?? imageDefaults.steps,
+          guidance: body.guidance ?? imageDefaults.guidance,
+          seed: body.seed ?? -1,
+          sampler: null,
+          source: null,
+        },
+      };
+      await answer(job, body.response_format === 'url', request, reply);
+    },
+  );
+
+  app.post(
+    '/v1/images/edits',
+    {
+      schema: {
+        tags: ['OpenAI'],
+        summary: 'A picture changed by a text, wholly or inside a mask (multipart/form-data)',
+        consumes: ['multipart/form-data'],
+        response: { 200: ImageList, default: ErrorBody },
+      },
+    },
+    async (request, reply) => {
+      const identity = identityOf(request);
+      const form = await readForm(request);
+      const { fields } = form;
+      const model = modelFor(deps, identity, 'image', fields.model);
+      const size = fields.size && fields.size !== 'auto' ? parseSize(fields.size) : await sizeOf(form.image);
+      const image = await cleanImage(form.image, size);
+      const mask = form.mask && (await cleanMask(form.mask, size));
+      const wish = {
+        feature: 'image',
+        model: model.id,
+        prompts: fields.prompt,
+        lane: 'interactive',
+      } as const;
+      const ticket = admit(deps, request, reply, wish);
+      const job = {
+        model,
+        ticket,
+        count: fields.n ?? 1,
+        request: {
+          ...size,
+          prompt: fields.prompt,
+          negativePrompt: fields.negative_prompt ?? '',
+          steps: fields.steps ?? imageDefaults.steps,
+          guidance: fields.guidance ?? imageDefaults.guidance,
+          seed: fields.seed ?? -1,
+          sampler: null,
+          source: { image, mask, strength: fields.strength ?? imageDefaults.strength },
+        },
+      };
+      await answer(job, fields.response_format === 'url', request, reply);
+    },
+  );
+
+  app.get(
+    '/images/:owner/:file',
+    {
+      config: { open: true },
+      schema: {
+        tags: ['Simple'],
+        summary: 'A picture behind a link that expires',
+        params: Type.Object({ owner: Type.String(), file: Type.String() }),
+        querystring: Type.Object(
+          { expires: Type.String({ maxLength: 20 }), signature: Type.String({ maxLength: 100 }) },
+          { additionalProperties: false },
+        ),
+        response: { 200: Type.Unknown({ description: 'A PNG.' }), default: ErrorBody },
+      },
+    },
+    async (request, reply) => {
+      const { owner, file } = request.params;
+      const { expires, signature } = request.query;
+      const id = file.endsWith('.png') ? file.slice(0, -'.png'.length) : '';
+      const png = await links.open(owner, id, expires, signature);
+      if (!png) throw new ApiError('forbidden', 'The link is not valid, or has expired.');
+      return reply
+        .headers({
+          'content-type': 'image/png',
+          'content-disposition': `attachment; filename="${id}.png"`,
+          'x-content-type-options': 'nosniff',
+          'content-security-policy': "default-src 'none'; sandbox",
+          'cache-control': 'private, max-age=3600',
+        })
+        .send(png);
+    },
+  );
+
+  /** Makes the pictures and answers in OpenAI's form. */
+  async function answer(
+    job: ImageJob,
+    asLinks: boolean,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<void> {
+    const held = new HeldReply(request, reply, 'json');
+    try {
+      const pictures = await makeImages(deps, job, held);
+      const data = await Promise.all(
+        pictures.map(async ({ png, seed }) => {
+          if (!asLinks) return { b64_json: Buffer.from(png).toString('base64'), seed };
+          const link = await links.save(job.ticket.identity.tenant.id, png);
+          return { url: (deps.publicUrl ?? `${request.protocol}://${request.host}`) + link.path, seed };
+        }),
+      );
+      held.end(JSON.stringify({ created: Math.floor(Date.now() / 1000), data }));
+    } catch (error) {
+      if (!(error instanceof ClientGone)) held.fail(asApiError(error));
+    }
+  }
+};
+
+const EditFields = Type.Object(
+  {
+    ...Type.Omit(ImageGenerationBody, ['n', 'steps', 'guidance', 'seed']).properties,
+    n: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.image.maxCount })),
+    steps: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.image.maxSteps })),
+    guidance: Type.Optional(Type.Number({ minimum: 0, maximum: limits.image.maxGuidance })),
+    seed: Type.Optional(Type.Integer({ minimum: -1, maximum: 2 ** 32 - 1 })),
+    strength: Type.Optional(Type.Number({ minimum: 0.05, maximum: 1 })),
+    input_fidelity: Type.Optional(Type.String()),
+  },
+  { additionalProperties: false },
+);
+
+const imageFields = new Set(['image', 'image[]']);
+
+/** A multipart form as checked fields and at most one image and one mask, bounded while it streams. */
+async function readForm(request: FastifyRequest) {
+  if (!request.isMultipart()) {
+    throw new ApiError(
+      'unsupported_media_type',
+      'Send the form as multipart/form-data, with the file as "image".',
+    );
+  }
+  const texts: Record<string, unknown> = {};
+  let image: Buffer | null = null;
+  let mask: Buffer | null = null;
+  for await (const part of request.parts()) {
+    if (part.type === 'field') texts[part.fieldname] = part.value;
+    else if (imageFields.has(part.fieldname)) {
+      if (image)
+        throw new ApiError('invalid_request', 'One image at a time can be edited.', { param: 'image' });
+      image = await part.toBuffer();
+    } else if (part.fieldname === 'mask') mask = await part.toBuffer();
+    else
+      throw new ApiError('invalid_request', `Unknown parameter: "${part.fieldname}".`, {
+        param: part.fieldname,
+      });
+  }
+  if (!image) throw new ApiError('invalid_request', 'Missing parameter: "image".', { param: 'image' });
+  // A form holds text only; numbers are read from it.
+  const fields: unknown = Value.Convert(EditFields, texts);
+  if (!Value.Check(EditFields, fields)) {
+    const [first] = Value.Errors(EditFields, fields);
+    const name = first?.instancePath.slice(1) ?? '';
+    const message = `The form is not valid: ${name === '' ? '' : `"${name}" `}${first?.message ?? 'is wrong'}.`;
+    throw new ApiError('invalid_request', message, name === '' ? {} : { param: name });
+  }
+  return { fields, image, mask };
+}

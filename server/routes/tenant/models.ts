@@ -1,0 +1,49 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import { ErrorBody } from '../../contract/errors.ts';
+import { ModelList } from '../../contract/openai.ts';
+import { ApiError } from '../../http/api-error.ts';
+import { identityOf, type TenantDeps } from './tenant-context.ts';
+
+/** GET /v1/models: what this tenant may ask for, loaded or not. */
+export const modelRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, { gpu, admission }) => {
+  const listed = ({ tenant }: ReturnType<typeof identityOf>) =>
+    gpu
+      .models()
+      .filter(({ id }) => admission.mayUse(tenant, id))
+      .map(({ id, engineId, modality, phase, contextLength }) => ({
+        id,
+        object: 'model' as const,
+        created: 0,
+        owned_by: engineId,
+        modality,
+        loaded: phase === 'ready' || phase === 'draining',
+        context_length: contextLength,
+      }));
+
+  app.get(
+    '/v1/models',
+    {
+      schema: { tags: ['OpenAI'], summary: 'List models', response: { 200: ModelList, default: ErrorBody } },
+    },
+    async (request) => ({ object: 'list' as const, data: listed(identityOf(request)) }),
+  );
+
+  app.get(
+    '/v1/models/:id',
+    {
+      schema: {
+        tags: ['OpenAI'],
+        summary: 'One model',
+        params: Type.Object({ id: Type.String() }),
+        response: { 200: ModelList.properties.data.items, default: ErrorBody },
+      },
+    },
+    async (request) => {
+      const found = listed(identityOf(request)).find(({ id }) => id === request.params.id);
+      if (!found)
+        throw new ApiError('model_not_found', `There is no model "${request.params.id.slice(0, 100)}".`);
+      return found;
+    },
+  );
+};

@@ -1,0 +1,101 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import { ErrorBody } from '../../contract/errors.ts';
+import { Envelope, Health, RateLimit, Readiness, UsageQuery, UsageReport } from '../../contract/platform.ts';
+import { identityOf, type TenantDeps } from './tenant-context.ts';
+
+const dayMs = 24 * 3_600_000;
+
+/** Health for machines, limits and usage for tenants. */
+export const platformRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
+  const { gpu, admission, usage, version, demo } = deps;
+
+  app.get(
+    '/health',
+    {
+      config: { open: true },
+      schema: { tags: ['Health'], summary: 'Whether the appliance lives', response: { 200: Health } },
+    },
+    async () => ({ status: 'ok', version, demo }),
+  );
+
+  app.get(
+    '/ready',
+    {
+      config: { open: true },
+      schema: {
+        tags: ['Health'],
+        summary: 'Whether work can be done',
+        response: { 200: Readiness, 503: Readiness, default: ErrorBody },
+      },
+    },
+    async (_request, reply) => {
+      const paused = gpu.status().mode === 'paused';
+      const text = gpu.defaultModel('text') !== undefined;
+      const image = gpu.defaultModel('image') !== undefined;
+      const ready = (text || image) && !paused;
+      return reply
+        .status(ready ? 200 : 503)
+        .send({ status: ready ? 'ready' : 'not ready', text, image, paused });
+    },
+  );
+
+  app.get(
+    '/openapi.json',
+    {
+      config: { open: true },
+      schema: {
+        tags: ['Health'],
+        summary: 'This API as an OpenAPI document',
+        response: { 200: Type.Unknown() },
+      },
+    },
+    async () => app.swagger(),
+  );
+
+  app.get(
+    '/api/v1/rate-limit',
+    {
+      schema: {
+        tags: ['Platform'],
+        summary: 'Limits as they stand',
+        response: { 200: Envelope(RateLimit), default: ErrorBody },
+      },
+    },
+    async (request) => {
+      const { tenant } = identityOf(request);
+      const { limit, remaining, resetMs } = admission.rate(tenant);
+      const { concurrent, queued } = tenant.limits;
+      return success({
+        plan: tenant.plan,
+        requestsPerMinute: { limit, remaining, resetMs },
+        concurrency: { running: concurrent, queued, open: admission.open(tenant.id) },
+      });
+    },
+  );
+
+  app.get(
+    '/api/v1/usage',
+    {
+      schema: {
+        tags: ['Platform'],
+        summary: 'What was used, in all and by day and model',
+        querystring: UsageQuery,
+        response: { 200: Envelope(UsageReport), default: ErrorBody },
+      },
+    },
+    async (request) => {
+      const { tenant } = identityOf(request);
+      const since = Date.now() - (request.query.days ?? 30) * dayMs;
+      return success({
+        from: new Date(since).toISOString(),
+        totals: usage.totals(tenant.id, since),
+        byDay: usage.byDay(tenant.id, since),
+      });
+    },
+  );
+};
+
+function success<Data>(data: Data) {
+  return { status: 'success' as const, data, message: null, errors: [] };
+}

@@ -1,0 +1,60 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { watch } from 'chokidar';
+import { InvalidFile, parseChecked } from '../config/checked.ts';
+import { newApiKey, hashApiKey } from './api-key.ts';
+import type { Plan } from './plans.ts';
+import { identitiesOf, InvalidTenants, type Tenants, TenantsFile } from './tenants.ts';
+
+export interface TenantsWatch {
+  readonly path: string;
+  /** What is wrong with the file as it is now; the last good one stays in force. */
+  problem(): string | null;
+  close(): Promise<void>;
+}
+
+/**
+ * Keeps the tenants as tenants.json says, within a moment of every change. A file that cannot be read as a whole
+ * changes nothing: a half-written one must not lock everybody out, nor an emptied one let nobody be refused.
+ */
+export async function watchTenantsFile(
+  path: string,
+  tenants: Tenants,
+  plans: ReadonlyMap<string, Plan>,
+  log: { info(about: object, message: string): void; error(about: object, message: string): void },
+): Promise<TenantsWatch> {
+  let problem: string | null = null;
+  let applied = '';
+  const read = (): void => {
+    try {
+      const text = existsSync(path) ? readFileSync(path, 'utf8') : '{}';
+      if (text === applied) return;
+      const identities = identitiesOf(parseChecked(TenantsFile, text, path), plans);
+      tenants.replace(identities);
+      applied = text;
+      problem = null;
+      log.info({ keys: identities.size }, 'tenants file read');
+    } catch (error) {
+      if (!(error instanceof InvalidFile) && !(error instanceof InvalidTenants)) throw error;
+      problem = error.message;
+      log.error({ problem }, 'tenants file not used; the last good one stays in force');
+    }
+  };
+  read();
+  const watcher = watch(path, { ignoreInitial: true, atomic: 100 });
+  watcher.on('all', read);
+  await new Promise<void>((resolve) => watcher.once('ready', () => resolve()));
+  // What changed while the watcher was getting ready.
+  read();
+  return { path, problem: () => problem, close: () => watcher.close() };
+}
+
+/** On the very first start: a file with one key, so that there is something to try. Returns the key, once. */
+export function createTenantsFile(path: string): string | null {
+  if (existsSync(path)) return null;
+  const key = newApiKey();
+  const first: TenantsFile = {
+    [`sha256:${hashApiKey(key)}`]: { name: 'first', plan: 'pro', allowNSFW: false, disabled: false },
+  };
+  writeFileSync(path, `${JSON.stringify(first, null, 2)}\n`, { mode: 0o600 });
+  return key;
+}

@@ -1,0 +1,124 @@
+import type { Database } from 'better-sqlite3';
+
+export type Feature = 'chat' | 'completion' | 'embedding' | 'image';
+
+export interface UsageRow {
+  readonly id: string;
+  /** Wall-clock milliseconds. */
+  readonly at: number;
+  readonly tenant: string;
+  readonly keyId: string;
+  readonly feature: Feature;
+  readonly model: string;
+  readonly status: 'ok' | 'failed' | 'refused' | 'abandoned';
+  readonly errorCode: string | null;
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  readonly images: number;
+  readonly queueMs: number;
+  readonly swapMs: number;
+  readonly runMs: number;
+  readonly gpuMs: number;
+  readonly credits: number;
+}
+
+export interface UsageTotals {
+  requests: number;
+  failed: number;
+  promptTokens: number;
+  completionTokens: number;
+  images: number;
+  gpuSeconds: number;
+  credits: number;
+}
+
+export interface UsageDay extends Omit<UsageTotals, 'failed' | 'credits'> {
+  day: string;
+  model: string;
+}
+
+const batching = { rows: 200, everyMs: 250 } as const;
+
+/**
+ * Writes usage rows a batch at a time: a commit waits for the disk, and requests must not. What a crash loses is at
+ * most the last quarter of a second of statistics; money has its own road.
+ */
+export class UsageStore {
+  readonly #db: Database;
+  readonly #write: (rows: readonly UsageRow[]) => void;
+  #pending: UsageRow[] = [];
+  #timer: NodeJS.Timeout | null = null;
+  readonly #onError: (error: unknown, lost: number) => void;
+
+  constructor(db: Database, onError: (error: unknown, lost: number) => void) {
+    this.#db = db;
+    this.#onError = onError;
+    const insert = db.prepare(
+      `insert into usage (id, at, tenant, key_id, feature, model, status, error_code, prompt_tokens,
+         completion_tokens, images, queue_ms, swap_ms, run_ms, gpu_ms, credits)
+       values (@id, @at, @tenant, @keyId, @feature, @model, @status, @errorCode, @promptTokens,
+         @completionTokens, @images, @queueMs, @swapMs, @runMs, @gpuMs, @credits)`,
+    );
+    this.#write = db.transaction((rows: readonly UsageRow[]) => {
+      for (const row of rows) insert.run(row);
+    });
+  }
+
+  add(row: UsageRow): void {
+    this.#pending.push(row);
+    if (this.#pending.length >= batching.rows) this.flush();
+    else this.#timer ??= setTimeout(() => this.flush(), batching.everyMs);
+  }
+
+  flush(): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timer = null;
+    const rows = this.#pending;
+    this.#pending = [];
+    if (rows.length === 0) return;
+    try {
+      this.#write(rows);
+    } catch (error) {
+      // Serving goes on when the disk is full; what is lost is said.
+      this.#onError(error, rows.length);
+    }
+  }
+
+  totals(tenant: string, since: number): UsageTotals {
+    this.flush();
+    return this.#db
+      .prepare<[string, number], UsageTotals>(
+        `select count(*) as requests, coalesce(sum(status <> 'ok'), 0) as failed,
+           coalesce(sum(prompt_tokens), 0) as promptTokens, coalesce(sum(completion_tokens), 0) as completionTokens,
+           coalesce(sum(images), 0) as images, coalesce(sum(gpu_ms), 0) / 1000.0 as gpuSeconds,
+           coalesce(sum(credits), 0) as credits
+         from usage where tenant = ? and at >= ?`,
+      )
+      .get(tenant, since) as UsageTotals;
+  }
+
+  byDay(tenant: string, since: number): UsageDay[] {
+    this.flush();
+    return this.#db
+      .prepare<[string, number], UsageDay>(
+        `select date(at / 1000, 'unixepoch') as day, model, count(*) as requests,
+           sum(prompt_tokens) as promptTokens, sum(completion_tokens) as completionTokens, sum(images) as images,
+           sum(gpu_ms) / 1000.0 as gpuSeconds
+         from usage where tenant = ? and at >= ? group by day, model order by day desc, model`,
+      )
+      .all(tenant, since);
+  }
+
+  /** Requests of every tenant since a moment: what the rate limits start from after a restart. */
+  countsSince(since: number): { tenant: string; requests: number }[] {
+    return this.#db
+      .prepare<[number], { tenant: string; requests: number }>(
+        `select tenant, count(*) as requests from usage where at >= ? and status <> 'refused' group by tenant`,
+      )
+      .all(since);
+  }
+
+  close(): void {
+    this.flush();
+  }
+}
