@@ -145,7 +145,7 @@ async function build(
   closers.push(() => tenantsFile.close());
   const demoKey = demo ? newApiKey() : null;
   if (demoKey !== null) {
-    const entry = { name: 'demo', plan: 'pro', allowNSFW: false, disabled: false };
+    const entry = { name: 'demo', plan: 'pro' };
     tenants.add(identityOf(hashApiKey(demoKey), entry, plans));
   }
 

@@ -2,9 +2,9 @@ const windowMs = 60_000;
 
 interface Window {
   /** When the current minute began. */
-  start: number;
-  current: number;
-  previous: number;
+  readonly start: number;
+  readonly current: number;
+  readonly previous: number;
 }
 
 export interface RateState {
@@ -29,8 +29,9 @@ export class RateWindows {
     const window = this.#at(tenant, now);
     const state = describe(window, limit, now);
     if (!state.allowed) return state;
-    window.current += 1;
-    return { ...describe(window, limit, now), allowed: true };
+    const counted = { ...window, current: window.current + 1 };
+    this.#windows.set(tenant, counted);
+    return { ...describe(counted, limit, now), allowed: true };
   }
 
   peek(tenant: string, limit: number, now: number): RateState {
@@ -39,19 +40,14 @@ export class RateWindows {
 
   /** What was already used when this process began, so that a restart gives nobody a new minute. */
   preload(tenant: string, requests: number, now: number): void {
-    this.#at(tenant, now).previous = requests;
+    this.#windows.set(tenant, { start: now, current: 0, previous: requests });
   }
 
   #at(tenant: string, now: number): Window {
-    let window = this.#windows.get(tenant);
-    if (!window) this.#windows.set(tenant, (window = { start: now, current: 0, previous: 0 }));
+    const window = this.#windows.get(tenant) ?? { start: now, current: 0, previous: 0 };
     const passed = Math.floor((now - window.start) / windowMs);
-    if (passed > 0) {
-      window.previous = passed === 1 ? window.current : 0;
-      window.current = 0;
-      window.start += passed * windowMs;
-    }
-    return window;
+    if (passed === 0) return window;
+    return { start: window.start + passed * windowMs, current: 0, previous: passed === 1 ? window.current : 0 };
   }
 }
 

@@ -53,7 +53,7 @@ export function createTenantsFile(path: string): string | null {
   if (existsSync(path)) return null;
   const key = newApiKey();
   const first: TenantsFile = {
-    [`sha256:${hashApiKey(key)}`]: { name: 'first', plan: 'pro', allowNSFW: false, disabled: false },
+    [`sha256:${hashApiKey(key)}`]: { name: 'first', plan: 'pro' },
   };
   writeFileSync(path, `${JSON.stringify(first, null, 2)}\n`, { mode: 0o600 });
   return key;

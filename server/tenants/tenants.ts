@@ -6,9 +6,9 @@ import { Plan } from './plans.ts';
 export const TenantEntry = Type.Object(
   {
     name: Type.Optional(Type.String({ minLength: 1, maxLength: 100 })),
-    plan: Type.String({ default: 'free' }),
-    allowNSFW: Type.Boolean({ default: false }),
-    disabled: Type.Boolean({ default: false }),
+    plan: Type.Optional(Type.String({ description: 'free when missing.' })),
+    allowNSFW: Type.Optional(Type.Boolean()),
+    disabled: Type.Optional(Type.Boolean()),
     expires: Type.Optional(Type.String({ description: 'ISO date and time after which the key is refused.' })),
     models: Type.Optional(Type.Array(Type.String())),
     blockedPhrases: Type.Optional(Type.Array(Type.String({ maxLength: 200 }), { maxItems: 2_000 })),
@@ -21,10 +21,9 @@ export const TenantEntry = Type.Object(
 export type TenantEntry = Static<typeof TenantEntry>;
 
 /** By key: the key itself, or `sha256:` and its hash in hexadecimal for those who do not want it in a file. */
-export const TenantsFile = Type.Record(
-  Type.String({ pattern: '^(\\$schema|sha256:[0-9a-f]{64}|.{12,256})$' }),
-  TenantEntry,
-);
+export const TenantsFile = Type.Record(Type.String({ pattern: '^(\\$schema|sha256:[0-9a-f]{64}|.{12,256})$' }), TenantEntry, {
+  additionalProperties: false,
+});
 export type TenantsFile = Static<typeof TenantsFile>;
 
 /** Who a key acts for, with everything the plan and the entry say, resolved once. */
@@ -62,11 +61,12 @@ export function identitiesOf(file: TenantsFile, plans: ReadonlyMap<string, Plan>
 }
 
 export function identityOf(hash: string, entry: TenantEntry, plans: ReadonlyMap<string, Plan>): Identity {
-  const plan = plans.get(entry.plan);
+  const planName = entry.plan ?? 'free';
+  const plan = plans.get(planName);
   const id = entry.name ?? `tenant-${keyId(hash)}`;
   if (!plan)
     throw new InvalidTenants(
-      `${id} has the plan "${entry.plan}"; there are ${[...plans.keys()].join(', ')}.`,
+      `${id} has the plan "${planName}"; there are ${[...plans.keys()].join(', ')}.`,
     );
   const expiresAt = entry.expires === undefined ? null : Date.parse(entry.expires);
   if (expiresAt !== null && Number.isNaN(expiresAt)) {
@@ -78,10 +78,10 @@ export function identityOf(hash: string, entry: TenantEntry, plans: ReadonlyMap<
     expiresAt,
     tenant: {
       id,
-      plan: entry.plan,
+      plan: planName,
       limits: { ...plan, ...(entry.models && { models: entry.models }), ...entry.limits },
-      allowNSFW: entry.allowNSFW,
-      disabled: entry.disabled,
+      allowNSFW: entry.allowNSFW ?? false,
+      disabled: entry.disabled ?? false,
       blockedPhrases: entry.blockedPhrases ?? [],
     },
   };

@@ -1,0 +1,59 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import BetterSqlite3 from 'better-sqlite3';
+import { beforeEach, expect, test } from 'vitest';
+import { AlreadyRunning, lockFolder } from './instance-lock.ts';
+import { migrate, migrations } from './migrate.ts';
+import { openDatabase } from './open.ts';
+
+let folder = '';
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'kilnhouse-db-'));
+});
+
+test('commits are on disk before they are acknowledged', () => {
+  const db = openDatabase(join(folder, 'a.db'));
+  expect(db.pragma('synchronous', { simple: true })).toBe(2);
+  expect(db.pragma('journal_mode', { simple: true })).toBe('wal');
+  db.close();
+});
+
+test('D5: a damaged database is refused, not served', () => {
+  const file = join(folder, 'a.db');
+  writeFileSync(file, 'this is no database at all, '.repeat(1_000));
+  expect(() => openDatabase(file)).toThrow();
+});
+
+test('a database of a newer program is refused', () => {
+  const file = join(folder, 'a.db');
+  const db = openDatabase(file);
+  db.pragma('user_version = 99');
+  db.close();
+  expect(() => openDatabase(file)).toThrow('version 99');
+});
+
+test('D4: a migration that fails half-way leaves the version before it', () => {
+  const db = new BetterSqlite3(':memory:');
+  const steps = [...migrations(), { version: migrations().length + 1, name: 'bad', sql: 'create table t (x); nonsense;' }];
+  expect(() => migrate(db, steps)).toThrow();
+  expect(db.pragma('user_version', { simple: true })).toBe(migrations().length);
+  expect(db.prepare("select count(*) from sqlite_master where name = 't'").pluck().get()).toBe(0);
+  migrate(db);
+});
+
+test('migrating twice changes nothing', () => {
+  const db = openDatabase(join(folder, 'a.db'));
+  const schema = (): unknown => db.prepare('select type, name, sql from sqlite_master order by name').all();
+  const before = schema();
+  migrate(db);
+  expect(schema()).toEqual(before);
+  db.close();
+});
+
+test('F8: a folder is held by one at a time, and free again afterwards', () => {
+  const first = lockFolder(folder);
+  expect(() => lockFolder(folder)).toThrow(AlreadyRunning);
+  first.release();
+  lockFolder(folder).release();
+});

@@ -1,0 +1,66 @@
+import { mkdtempSync, readdirSync, utimesSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { limits } from '../contract/limits.ts';
+import { ImageLinks } from './image-links.ts';
+
+let folder = '';
+let links: ImageLinks;
+const picture = Buffer.from('a picture');
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'kilnhouse-links-'));
+  links = new ImageLinks(folder);
+  await links.start();
+});
+afterEach(() => {
+  links.close();
+  vi.useRealTimers();
+});
+
+async function parts(): Promise<[owner: string, id: string, expires: string, signature: string]> {
+  const { path } = await links.save('acme', picture);
+  const url = new URL(path, 'http://x');
+  const [, , owner = '', file = ''] = url.pathname.split('/');
+  const of = (name: string): string => url.searchParams.get(name) ?? '';
+  return [owner, file.replace('.png', ''), of('expires'), of('signature')];
+}
+
+test('a link opens its picture', async () => {
+  expect(await links.open(...(await parts()))).toEqual(picture);
+});
+
+test('W4: a link with any character changed opens nothing', async () => {
+  const genuine = await parts();
+  await fc.assert(
+    fc.asyncProperty(fc.nat(3), fc.nat(200), fc.string({ minLength: 1, maxLength: 1 }), async (part, at, character) => {
+      const changed = [...genuine] as typeof genuine;
+      const text = changed[part] ?? '';
+      changed[part] = text.slice(0, at % text.length) + character + text.slice((at % text.length) + 1);
+      if (changed[part] === genuine[part]) return;
+      expect(await links.open(...changed)).toBeNull();
+    }),
+  );
+});
+
+test('W4: a link ends at its hour', async () => {
+  const genuine = await parts();
+  vi.useFakeTimers({ now: Date.now() + limits.imageLink.lifetimeMs + 1, toFake: ['Date'] });
+  expect(await links.open(...genuine)).toBeNull();
+});
+
+test('W5: names that lead elsewhere open nothing', async () => {
+  for (const id of ['../link-secret', '..%2flink-secret', '/etc/passwd', 'x'.repeat(32)]) {
+    expect(await links.open('0123456789abcdef', id, '9999999999999', 'x')).toBeNull();
+  }
+});
+
+test('what has expired is removed', async () => {
+  await links.save('acme', picture);
+  const [name = ''] = readdirSync(join(folder, 'images'));
+  utimesSync(join(folder, 'images', name), new Date(0), new Date(0));
+  await links.sweep();
+  expect(readdirSync(join(folder, 'images'))).toEqual([]);
+});
