@@ -33,7 +33,7 @@ export class HeldReply {
       this.#stopHeartbeat();
       if (!raw.writableFinished) this.#gone.abort(new ClientGone());
     });
-    if (request.raw.destroyed) this.#gone.abort(new ClientGone());
+    if (request.socket.destroyed) this.#gone.abort(new ClientGone());
     this.#schedule(kind === 'events' ? limits.patienceMs : limits.jsonPatienceMs);
   }
 

@@ -20,10 +20,10 @@ export const TenantEntry = Type.Object(
 );
 export type TenantEntry = Static<typeof TenantEntry>;
 
+const keyPattern = /^(sha256:[0-9a-f]{64}|.{12,256})$/;
+
 /** By key: the key itself, or `sha256:` and its hash in hexadecimal for those who do not want it in a file. */
-export const TenantsFile = Type.Record(Type.String({ pattern: '^(\\$schema|sha256:[0-9a-f]{64}|.{12,256})$' }), TenantEntry, {
-  additionalProperties: false,
-});
+export const TenantsFile = Type.Record(Type.String(), TenantEntry);
 export type TenantsFile = Static<typeof TenantsFile>;
 
 /** Who a key acts for, with everything the plan and the entry say, resolved once. */
@@ -53,7 +53,9 @@ export class InvalidTenants extends Error {
 export function identitiesOf(file: TenantsFile, plans: ReadonlyMap<string, Plan>): Map<string, Identity> {
   const identities = new Map<string, Identity>();
   for (const [key, entry] of Object.entries(file)) {
-    if (key === '$schema') continue;
+    if (!keyPattern.test(key)) {
+      throw new InvalidTenants(`"${key.slice(0, 20)}" is no key: 12 characters at least, or sha256: and 64 hexadecimal digits.`);
+    }
     const hash = key.startsWith('sha256:') ? key.slice('sha256:'.length) : hashApiKey(key);
     identities.set(hash, identityOf(hash, entry, plans));
   }

@@ -1,0 +1,151 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { vi } from 'vitest';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+export interface Options {
+  /** Written to config.json before the start. */
+  readonly config?: object;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Start with another one's data. */
+  readonly folder?: string;
+  /** How many times faster than life the stand-ins are. */
+  readonly speed?: number;
+  /** Faults of the stand-ins from the start on. */
+  readonly faults?: string;
+  readonly tenants?: object;
+}
+
+/** The real program as its users start it: a process of its own on free ports, with stand-ins for engines. */
+export class TestAppliance {
+  readonly folder: string;
+  readonly process: ChildProcess;
+  output = '';
+  tenantUrl = '';
+  operatorUrl = '';
+  key = '';
+
+  private constructor(folder: string, child: ChildProcess) {
+    this.folder = folder;
+    this.process = child;
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => (this.output += text));
+    }
+  }
+
+  /** Starts it and waits until it serves. */
+  static async start(options: Options = {}): Promise<TestAppliance> {
+    const appliance = TestAppliance.launch(options);
+    await appliance.serving();
+    return appliance;
+  }
+
+  /** Starts it without waiting. */
+  static launch(options: Options = {}): TestAppliance {
+    const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'kilnhouse-'));
+    if (options.config) writeFileSync(join(folder, 'config.json'), JSON.stringify(options.config));
+    if (options.tenants) writeFileSync(join(folder, 'tenants.json'), JSON.stringify(options.tenants));
+    const child = spawn(process.execPath, [join(root, 'server/main.ts')], {
+      env: {
+        PATH: process.env['PATH'],
+        HOME: folder,
+        KILNHOUSE_DATA: folder,
+        KILNHOUSE_TENANT_PORT: '0',
+        KILNHOUSE_OPERATOR_PORT: '0',
+        KILNHOUSE_DEMO: '1',
+        STANDIN_SPEED: String(options.speed ?? 20),
+        ...(options.faults && { STANDIN_FAULTS: options.faults }),
+        ...options.env,
+      },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    return new TestAppliance(folder, child);
+  }
+
+  async serving(): Promise<void> {
+    await this.until(() => /An image:/.test(this.output) || this.process.exitCode !== null);
+    if (this.process.exitCode !== null) throw new Error(`it ended: ${this.output}`);
+    this.tenantUrl = /Tenant API\s+(\S+)/.exec(this.output)?.[1] ?? '';
+    this.operatorUrl = /Operator API\s+(\S+)/.exec(this.output)?.[1] ?? '';
+    this.key = /kh_[\w-]{20,}/.exec(this.output)?.[0] ?? '';
+  }
+
+  /** Waits until every engine was tried and text and images can be had. */
+  async ready(): Promise<void> {
+    await this.until(async () => (await fetch(`${this.tenantUrl}/ready`)).ok);
+    await this.until(async () => (await this.operator('/api/engines')).every((e: { health: string }) => e.health === 'ready'));
+  }
+
+  async until(condition: () => boolean | Promise<boolean>, timeout = 30_000): Promise<void> {
+    await vi.waitFor(
+      async () => {
+        if (!(await condition())) throw new Error(`still not so; its output: ${this.output.slice(-2_000)}`);
+      },
+      { timeout, interval: 20 },
+    );
+  }
+
+  get token(): string {
+    return readFileSync(join(this.folder, 'operator-token'), 'utf8').trim();
+  }
+
+  /** Sets or clears faults of the running stand-ins. */
+  faults(words: string): void {
+    writeFileSync(join(this.folder, 'demo', 'faults'), words);
+  }
+
+  /** A tenant request with the key, as JSON. */
+  post(path: string, body: unknown, init: RequestInit = {}): Promise<Response> {
+    return fetch(this.tenantUrl + path, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${this.key}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+      ...init,
+    });
+  }
+
+  get(path: string, key = this.key): Promise<Response> {
+    return fetch(this.tenantUrl + path, { headers: { authorization: `Bearer ${key}` } });
+  }
+
+  /** An operator request with the token; its JSON. */
+  // The shape of each answer is the business of the test that asks.
+  async operator(path: string, method = 'GET', body?: object): Promise<any> {
+    const response = await fetch(this.operatorUrl + path, {
+      method,
+      headers: {
+        authorization: `Bearer ${this.token}`,
+        ...(body && { 'content-type': 'application/json' }),
+      },
+      ...(body && { body: JSON.stringify(body) }),
+    });
+    return response.json();
+  }
+
+  /** Asks it to end, and waits for it. */
+  async stop(): Promise<number | null> {
+    if (this.process.exitCode === null && this.process.signalCode === null) {
+      const ended = new Promise((resolve) => this.process.once('exit', resolve));
+      this.process.kill('SIGTERM');
+      await ended;
+    }
+    return this.process.exitCode;
+  }
+}
+
+/** The living processes whose environment holds the marker of an appliance's folder: its engines and theirs. */
+export async function survivorsOf(appliance: TestAppliance): Promise<number[]> {
+  const { readdir, readFile, readlink } = await import('node:fs/promises');
+  const found: number[] = [];
+  for (const name of await readdir('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    const environ = await readFile(`/proc/${name}/environ`, 'latin1').catch(() => '');
+    const gone = await readlink(`/proc/${name}/exe`).catch(() => null);
+    if (gone !== null && environ.includes(appliance.folder) && Number(name) !== process.pid) found.push(Number(name));
+  }
+  return found;
+}
