@@ -36,11 +36,10 @@ export async function draw(drawing: Drawing): Promise<Buffer> {
     .toBuffer();
   if (!source.mask) return blended;
   const mask = await sharp(source.mask).resize(width, height, { fit: 'fill' }).greyscale().raw().toBuffer();
-  const masked = await sharp(blended)
-    .removeAlpha()
-    .joinChannel(mask, { raw: { width, height, channels: 1 } })
-    .png()
-    .toBuffer();
+  // In two steps: sharp would drop the joined channel again with the alpha it removes.
+  const opaque = await sharp(blended).removeAlpha().png().toBuffer();
+  const alpha = { raw: { width, height, channels: 1 } } as const;
+  const masked = await sharp(opaque).joinChannel(mask, alpha).png().toBuffer();
   return sharp(original)
     .composite([{ input: masked }])
     .png()
