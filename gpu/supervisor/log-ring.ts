@@ -29,7 +29,13 @@ export class LogRing {
 
   #push(line: LogLine): void {
     const cut = line.text.length > logLimits.lineBytes;
-    this.#lines[this.#next] = cut ? { ...line, text: `${line.text.slice(0, logLimits.lineBytes)}…` } : line;
+    const text = cut ? `${line.text.slice(0, logLimits.lineBytes)}…` : line.text;
+    this.#lines[this.#next] = { ...line, text: detached(text) };
     this.#next = (this.#next + 1) % logLimits.lines;
   }
+}
+
+/** A copy of its own: a part of a string keeps the whole it was cut from in memory. */
+function detached(text: string): string {
+  return Buffer.from(text).toString();
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { Readable } from 'node:stream';
 import { execa } from 'execa';
 import { EngineError } from '../engines/engine-error.ts';
 import type { LogLine } from '../engines/engine.ts';
@@ -28,7 +29,13 @@ export interface ChildSpec {
   readonly onLine?: (line: string) => void;
 }
 
-const limits = { graceMs: 5_000, probeEveryMs: 150, stopDeadlineMs: 9_000 } as const;
+const limits = {
+  graceMs: 5_000,
+  probeEveryMs: 150,
+  stopDeadlineMs: 9_000,
+  outputBytesPerTurn: 1024 * 1024,
+  outputTurnMs: 100,
+} as const;
 
 /** Starts and ends the programs of the appliance, and sees to it that none outlives it. */
 export class Supervisor {
@@ -96,6 +103,8 @@ export class SupervisedChild {
   #state: ChildState = 'stopped';
   #pid: number | null = null;
   #mark = '';
+  /** True while we end it: its death is then no failure. */
+  #ending = false;
   #startedAt = 0;
   #restartAt = 0;
   #failure: string | null = null;
@@ -209,8 +218,8 @@ export class SupervisedChild {
       windowsHide: true,
     });
     const { pid } = child;
-    child.stdout.setEncoding('utf8').on('data', (piece: string) => this.#output('out', piece));
-    child.stderr.setEncoding('utf8').on('data', (piece: string) => this.#output('err', piece));
+    readSteadily(child.stdout, (piece) => this.#output('out', piece));
+    readSteadily(child.stderr, (piece) => this.#output('err', piece));
     void child.then((result) => {
       const how = result.signal ? `signal ${result.signal}` : `exit code ${result.exitCode ?? 'unknown'}`;
       const reason =
@@ -271,7 +280,7 @@ export class SupervisedChild {
       this.#world.keeper.untrack(pid);
       this.#world.roster.remove(pid);
     }
-    if (this.#state === 'starting' || this.#state === 'ready') {
+    if (!this.#ending && (this.#state === 'starting' || this.#state === 'ready')) {
       const wasReady = this.#state === 'ready';
       this.#failure = `${this.spec.id} ${reason}.${this.#lastWords()}`;
       // What it started may live on and hold its memory and port.
@@ -326,6 +335,7 @@ export class SupervisedChild {
   async #end(): Promise<void> {
     if (this.#mark === '') return;
     const pid = this.#pid;
+    this.#ending = true;
     const left = await endProcess(
       this.#world.processes,
       { pid, child: this.#mark },
@@ -333,11 +343,30 @@ export class SupervisedChild {
     );
     if (left.length > 0) this.#logs.note(`process ${left.join(', ')} could not be ended`, Date.now());
     if (pid !== null && this.#pid === pid) this.#exited('was stopped');
+    this.#ending = false;
   }
 
   #move(event: ChildEvent): void {
     this.#state = nextState(this.#state, event);
   }
+}
+
+/**
+ * Reads output no faster than it is worth: a program that floods its log waits for its own pipe, and costs us
+ * neither memory nor the processor (P8).
+ */
+function readSteadily(stream: Readable, take: (piece: string) => void): void {
+  let allowance: number = limits.outputBytesPerTurn;
+  stream.setEncoding('utf8').on('data', (piece: string) => {
+    take(piece);
+    allowance -= piece.length;
+    if (allowance > 0) return;
+    stream.pause();
+    setTimeout(() => {
+      allowance = limits.outputBytesPerTurn;
+      stream.resume();
+    }, limits.outputTurnMs).unref();
+  });
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {
