@@ -1,6 +1,6 @@
 import type { LogLine } from '../engines/engine.ts';
 
-export const logLimits = { lines: 2_000, lineBytes: 8 * 1024 } as const;
+export const logLimits = { lines: 1_000, lineBytes: 4 * 1024 } as const;
 
 /** The last lines of a process. However much it writes, memory stays bounded (P8). */
 export class LogRing {

@@ -126,7 +126,7 @@ export const TenantsView = Type.Object({
 });
 
 export const LogsQuery = Type.Object(
-  { last: Type.Optional(Type.Integer({ minimum: 1, maximum: 2_000, default: 200 })) },
+  { last: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 200 })) },
   { additionalProperties: false },
 );
 
