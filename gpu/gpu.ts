@@ -19,7 +19,7 @@ import { type Sample, Telemetry } from './telemetry/telemetry.ts';
 import { type BudgetLimits, budgetBytes, capacityBytes, othersBytes } from './vram/budget.ts';
 import type { Standing } from './vram/explain.ts';
 import type { Policy } from './vram/policy.ts';
-import { type Grant, type QueueLimits, Scheduler } from './vram/scheduler.ts';
+import { type Departure, type Grant, type QueueLimits, Scheduler } from './vram/scheduler.ts';
 import { SpillWatch } from './vram/spill.ts';
 import type { Mode, Phase } from './vram/state.ts';
 import type { Lane } from './vram/work.ts';
@@ -144,7 +144,7 @@ export class Gpu {
       limits: options.queue,
       effects: {
         load: (modelId) => this.#load(modelId),
-        unload: (modelId, lost) => this.#unload(modelId, lost),
+        unload: (modelId, after) => this.#unload(modelId, after),
         prewarm: (modelId) => this.#prewarm(modelId),
       },
     });
@@ -615,17 +615,17 @@ export class Gpu {
   }
 
   /** Unloads a model and waits until its memory was seen to come back (V2). */
-  async #unload(modelId: string, lost: boolean): Promise<{ released: boolean }> {
+  async #unload(modelId: string, after: Departure): Promise<{ released: boolean }> {
     const model = this.#catalog.get(modelId);
     const held = this.scheduler.state.residents.get(modelId)?.bytes ?? 0;
     const stopWatching = this.#telemetry.watch();
     try {
-      const before = lost ? null : await this.#usedBytes();
+      const before = after === 'asked' ? await this.#usedBytes() : null;
       const began = performance.now();
-      if (model && !lost) await this.#askToUnload(model);
+      if (model && after !== 'lost') await this.#askToUnload(model);
       const working = model ? this.#engine(model.engineId).describe().profile.workingBytes : 0;
-      const released = await this.#released(before, Math.max(0, held - working), lost);
-      if (model && released) {
+      const released = await this.#released(before, Math.max(0, held - working));
+      if (model && released && after === 'asked') {
         this.#options.measurements.duration(this.#measureKey(model), 'unloadMs', performance.now() - began);
       }
       this.#dirty = !released;
@@ -641,7 +641,8 @@ export class Gpu {
     const engine = this.#engine(model.engineId);
     const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(timing.recoveryMs)]);
     try {
-      await engine.unload(model.key, signal);
+      const held = (await engine.loaded(signal)).some(({ key }) => key === model.key);
+      if (held) await engine.unload(model.key, signal);
     } catch (error) {
       const { message } = EngineError.from(error, 'bad_answer');
       this.#options.log('warn', 'unload failed; the engine is stopped', { model: model.id, error: message });
@@ -649,17 +650,20 @@ export class Gpu {
     }
   }
 
-  async #released(before: number | null, bytes: number, lost: boolean): Promise<boolean> {
+  /**
+   * Whether the memory came back: most of it, compared with before; or, where nobody looked before (a death, a failed
+   * load), once it no longer falls.
+   */
+  async #released(before: number | null, bytes: number): Promise<boolean> {
     const sample = await this.#telemetry.sample();
     if (!sample.card) return true;
     const deadline = performance.now() + timing.releaseMs;
-    // After a death nobody read the card before it; then all that counts is that it no longer falls.
-    let last = before;
+    let last: number | null = null;
     for (;;) {
       const used = await this.#usedBytes();
       if (used !== null) {
-        if (!lost && before !== null && used <= before - bytes * timing.releasedShare) return true;
-        if (lost && last !== null && used >= last) return true;
+        if (before !== null && used <= before - bytes * timing.releasedShare) return true;
+        if (before === null && last !== null && used >= last) return true;
         last = used;
       }
       if (performance.now() >= deadline || this.#closing.signal.aborted) return false;

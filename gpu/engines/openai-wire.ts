@@ -86,12 +86,6 @@ async function* relayStream(
       done = true;
       return true;
     }
-    // Parsing every chunk would cost more than the rest of the relay: the first is checked, the rest only searched.
-    if (checked && !bytes.includes('"usage"') && !bytes.includes('"error"')) {
-      seen.completionEvents += 1;
-      seen.completionBytes += contentBytes(bytes);
-      return true;
-    }
     const chunk = parseJson(data);
     const error = field(chunk, 'error');
     if (error !== undefined && error !== null) {
@@ -106,8 +100,9 @@ async function* relayStream(
     if (claimed !== null && claimed !== undefined) usage = claimed;
     const choices = field(chunk, 'choices');
     if (Array.isArray(choices) && choices.length === 0 && usage !== null) return options.askedForUsage;
+    const [choice]: unknown[] = Array.isArray(choices) ? choices : [];
     seen.completionEvents += 1;
-    seen.completionBytes += contentBytes(bytes);
+    seen.completionBytes += textBytes(field(choice, 'delta') ?? field(choice, 'text'));
     return true;
   };
 
@@ -208,13 +203,7 @@ function checkModel(answer: unknown, options: WireOptions): void {
   );
 }
 
-/** About how much text a chunk carries: all of it, less the frame that every chunk has. */
-function contentBytes(event: Buffer): number {
-  const from = event.indexOf('"delta"');
-  const start = from === -1 ? event.indexOf('"text"') : from;
-  return start === -1 ? 0 : Math.max(0, event.length - start - 60);
-}
-
+/** The bytes of text in a prompt, a message, a delta or parts of one. */
 function textBytes(value: unknown): number {
   if (typeof value === 'string') return Buffer.byteLength(value);
   if (Array.isArray(value)) return value.reduce<number>((sum, item) => sum + textBytes(item), 0);

@@ -11,12 +11,14 @@ export interface Effects {
   load(modelId: string): Promise<{ vramBytes: number | null; slots: number | null }>;
   /**
    * Resolves when the memory was seen to be free, or with `released: false` when that did not happen in time.
-   * `lost` models went down with their engine: there is nobody left to ask for an unload.
    */
-  unload(modelId: string, lost: boolean): Promise<{ released: boolean }>;
+  unload(modelId: string, after: Departure): Promise<{ released: boolean }>;
   /** A swap was decided: what can be read ahead for the next model is read while the resident drains. */
   prewarm(modelId: string): void;
 }
+
+/** Why a model's memory is waited for: it was told to leave, went down with its engine, or never came up whole. */
+export type Departure = 'asked' | 'lost' | 'failed_load';
 
 /** Bounds of the queue, in GPU milliseconds of waiting work. */
 export interface QueueLimits {
@@ -218,7 +220,7 @@ export class Scheduler {
       if (!resident || resident.phase === 'unloading') continue;
       this.#record('lost', { modelId, note: reason });
       this.state.lose(modelId, performance.now());
-      this.#unload(modelId, true);
+      this.#unload(modelId, 'lost');
     }
     this.pump();
   }
@@ -283,7 +285,7 @@ export class Scheduler {
         this.state.move(action.modelId, 'unloading', now, action.drainFor);
         if (action.drainFor !== null) this.#effects.prewarm(action.drainFor);
         this.#markTransition(now);
-        return this.#unload(action.modelId);
+        return this.#unload(action.modelId, 'asked');
       case 'reopen':
         this.#record('reopen', { modelId: action.modelId });
         this.state.move(action.modelId, 'ready', now);
@@ -336,7 +338,7 @@ export class Scheduler {
     // Half a load can hold memory: the reservation ends with a measured release, like any other.
     if (this.state.residents.get(modelId)?.phase === 'loading') {
       this.state.move(modelId, 'unloading', now);
-      this.#unload(modelId);
+      this.#unload(modelId, 'failed_load');
     }
     if (count > 1 || !error.retryable) {
       for (const work of this.state.queue.all()) {
@@ -345,7 +347,7 @@ export class Scheduler {
     }
   }
 
-  #unload(modelId: string, lost = false): void {
+  #unload(modelId: string, after: Departure): void {
     const began = performance.now();
     const ended = (note: string | null): void => {
       this.state.release(modelId);
@@ -353,7 +355,7 @@ export class Scheduler {
       this.#markTransition(performance.now());
       this.pump();
     };
-    this.#effects.unload(modelId, lost).then(
+    this.#effects.unload(modelId, after).then(
       ({ released }) => ended(released ? null : 'the memory was not seen to come back'),
       (error: unknown) => ended(error instanceof Error ? error.message : String(error)),
     );
