@@ -12,6 +12,8 @@ export interface TenantsWatch {
   close(): Promise<void>;
 }
 
+const rereadMs = 300;
+
 /**
  * Keeps the tenants as tenants.json says, within a moment of every change. A file that cannot be read as a whole
  * changes nothing: a half-written one must not lock everybody out, nor an emptied one let nobody be refused.
@@ -41,7 +43,13 @@ export async function watchTenantsFile(
   };
   read();
   const watcher = watch(path, { ignoreInitial: true, atomic: 100 });
-  watcher.on('all', read);
+  let again: NodeJS.Timeout | null = null;
+  watcher.on('all', () => {
+    read();
+    // Of two changes close together the second may go unreported, and it must not be a revocation that gets lost.
+    if (again) clearTimeout(again);
+    again = setTimeout(read, rereadMs).unref();
+  });
   await new Promise<void>((resolve) => watcher.once('ready', () => resolve()));
   // What changed while the watcher was getting ready.
   read();

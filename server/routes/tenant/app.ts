@@ -22,6 +22,10 @@ export async function tenantApp(deps: TenantDeps, logger: FastifyBaseLogger): Pr
     tellLimits(reply, deps.admission, request.identity);
   });
   const { bytes, files, fields, fieldBytes } = limits.upload;
+  app.addHook('onRoute', (route) => {
+    // The documentation is for people who have no key yet.
+    if (route.url.startsWith('/docs')) route.config = { ...route.config, open: true };
+  });
   await app.register(multipart, {
     limits: { fileSize: bytes, files, fields, fieldSize: fieldBytes, parts: files + fields },
   });
@@ -41,10 +45,6 @@ export async function tenantApp(deps: TenantDeps, logger: FastifyBaseLogger): Pr
     routePrefix: '/docs',
     staticCSP: true,
     uiConfig: { docExpansion: 'list' },
-  });
-  app.addHook('onRoute', (route) => {
-    // The documentation is for people who have no key yet.
-    if (route.url.startsWith('/docs')) route.config = { ...route.config, open: true };
   });
   for (const routes of [platformRoutes, modelRoutes, textRoutes, imageRoutes, simpleRoutes]) {
     await app.register(routes, deps);
