@@ -149,6 +149,10 @@ export class Gpu {
       },
     });
     this.#telemetry.onSample((sample) => this.#budget(sample));
+    // What others use is only known for sure between changes, so the first moment after one is looked at.
+    this.scheduler.onDecision(({ type }) => {
+      if (type === 'loaded' || type === 'released') void this.#telemetry.sample();
+    });
     for (const [id, engine] of this.#engines) {
       this.#health.set(id, { state: 'unknown', failure: null });
       engine.onLost((reason) => this.#lost(id, reason));

@@ -1,0 +1,195 @@
+import { request as httpRequest } from 'node:http';
+import { apply } from 'json-merge-patch';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { WebSocket } from 'ws';
+import { TestAppliance } from './appliance.ts';
+
+let appliance: TestAppliance;
+let port = 0;
+beforeAll(async () => {
+  appliance = await TestAppliance.start({ speed: 40 });
+  await appliance.ready();
+  port = Number(new URL(appliance.operatorUrl).port);
+});
+afterAll(() => appliance.stop());
+
+/** A raw request, since fetch does not let one choose the Host. */
+function ask(path: string, headers: Record<string, string>, method = 'GET'): Promise<{ status: number; body: string }> {
+  return new Promise((resolve, reject) => {
+    const request = httpRequest({ host: '127.0.0.1', port, path, method, headers }, (response) => {
+      let body = '';
+      response.setEncoding('utf8').on('data', (piece: string) => (body += piece));
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body }));
+    });
+    request.on('error', reject).end();
+  });
+}
+const bearer = (): Record<string, string> => ({ authorization: `Bearer ${appliance.token}` });
+
+describe('D8: who comes in', () => {
+  test.each([
+    ['the token', {}, 200],
+    ['localhost as the host', { host: 'localhost:PORT' }, 200],
+    ['our own page', { origin: 'http://127.0.0.1:PORT' }, 200],
+    ['F54: a name that was made to point here', { host: 'evil.test' }, 421],
+    ['F54: a name with our port', { host: 'evil.test:PORT' }, 421],
+    ['F54: a look-alike', { host: 'localhost.evil.test:PORT' }, 421],
+    ['our address with another port', { host: '127.0.0.1:1' }, 421],
+    ['F55: another page', { origin: 'https://evil.test' }, 403],
+    ['F55: a page of another program here', { origin: 'http://localhost:1' }, 403],
+    ['F55: a page of nowhere', { origin: 'null' }, 403],
+  ])('with %s', async (_, headers, status) => {
+    const filled = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, value.replace('PORT', String(port))]));
+    expect((await ask('/api/status', { host: `127.0.0.1:${port}`, ...bearer(), ...filled })).status).toBe(status);
+  });
+
+  test.each([
+    ['no token', {}],
+    ['a wrong one', { authorization: 'Bearer wrong' }],
+    ['a tenant’s key', { authorization: 'Bearer KEY' }],
+    ['F57: headers of a tunnel', { 'cf-connecting-ip': '127.0.0.1', 'x-forwarded-for': '127.0.0.1', 'x-forwarded-host': 'localhost' }],
+  ])('being on this machine proves nothing: %s is refused on every path', async (_, headers) => {
+    const filled = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, value.replace('KEY', appliance.key)]));
+    for (const [method, path] of [
+      ['GET', '/api/status'],
+      ['POST', '/api/pause'],
+      ['GET', '/metrics'],
+      ['GET', '/nowhere'],
+      ['GET', '/%61pi/status'],
+    ] as const) {
+      expect((await ask(path, { host: `127.0.0.1:${port}`, ...filled }, method)).status, path).toBe(401);
+    }
+  });
+
+  test('F57: the tenant listener has none of it', async () => {
+    for (const path of ['/api/status', '/api/pause', '/metrics', '/api/live']) {
+      const response = await fetch(appliance.tenantUrl + path, { headers: { authorization: `Bearer ${appliance.token}` } });
+      expect(response.status, path).toBe(404);
+    }
+  });
+
+  test('F55: a form of another kind than JSON changes nothing', async () => {
+    const response = await fetch(`${appliance.operatorUrl}/api/pause`, {
+      method: 'POST',
+      headers: { ...bearer(), 'content-type': 'text/plain' },
+      body: '{}',
+    });
+    expect(response.status).toBe(415);
+    expect((await appliance.operator('/api/status')).gpu.mode).toBe('running');
+  });
+
+  test.each([
+    ['another origin', { origin: 'https://evil.test' }, true],
+    ['no token', {}, false],
+  ])('F56: a WebSocket with %s is refused at its upgrade', async (_, headers, withToken) => {
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/api/live`, { headers: { ...headers, ...(withToken && bearer()) } });
+    const status = await new Promise((resolve) => {
+      socket.on('unexpected-response', (_request, response) => resolve(response.statusCode));
+      socket.on('open', () => resolve(101));
+      socket.on('error', () => undefined);
+    });
+    expect([401, 403]).toContain(status);
+  });
+
+  test('the token is for the owner of the folder alone', async () => {
+    const { statSync } = await import('node:fs');
+    expect(statSync(`${appliance.folder}/operator-token`).mode & 0o777).toBe(0o600);
+  });
+});
+
+describe('what is seen and steered', () => {
+  const model = async (id: string) =>
+    (await appliance.operator('/api/models')).find((m: { id: string }) => m.id === id);
+
+  test('engines say what they are, how they were started, and that they are a demonstration', async () => {
+    const engines = await appliance.operator('/api/engines');
+    expect(engines).toMatchObject([
+      { id: 'lm-studio', demo: true, title: expect.stringContaining('demo'), ownership: 'ours', health: 'ready', profile: { name: 'text-8g', slots: 4 } },
+      { id: 'webui', demo: true, kind: 'automatic1111', profile: { name: 'image-8g', reason: expect.stringContaining('GiB') } },
+    ]);
+    const { lines } = await appliance.operator('/api/engines/webui/logs?last=5');
+    expect(lines.map(({ text }: { text: string }) => text).join()).toContain('ready after');
+  });
+
+  test('a model is loaded, measured, pinned, and unloaded', async () => {
+    expect(await appliance.operator('/api/models/demo-chat-8b/load', 'POST')).toMatchObject({ done: true });
+    await appliance.until(async () => (await model('demo-chat-8b')).phase === 'ready');
+    const loaded = await model('demo-chat-8b');
+    expect(loaded.measured).toBe(true);
+    // What the stand-in takes: 5,120 MiB and a context.
+    expect(loaded.vramBytes / 1024 ** 2).toBeGreaterThan(5_000);
+    expect(loaded.vramBytes / 1024 ** 2).toBeLessThan(5_600);
+    expect((await appliance.operator('/api/models/demo-sd15/load', 'POST')).error.code).toBe('conflict');
+    await appliance.operator('/api/models/demo-chat-8b/pin', 'POST');
+    const refused = await appliance.post('/generate-image', { prompt: 'x', model: 'demo-sd15' });
+    expect(((await refused.json()) as { error: { message: string } }).error.message).toContain('pinned');
+    await appliance.operator('/api/models/demo-chat-8b/unpin', 'POST');
+    await appliance.operator('/api/models/demo-chat-8b/unload', 'POST');
+    await appliance.until(async () => (await model('demo-chat-8b')).phase === 'absent');
+    expect((await appliance.operator('/api/models/nothing/load', 'POST')).error.code).toBe('not_found');
+  });
+
+  test('a waiting request is shown with its reason, and can be cancelled', async () => {
+    await appliance.operator('/api/pause', 'POST', { unload: false });
+    const asked = appliance.post('/generate-text', { prompt: 'x', model: 'demo-chat-3b' });
+    await appliance.until(async () => (await appliance.operator('/api/queue')).length === 1);
+    const [item] = await appliance.operator('/api/queue');
+    expect(item).toMatchObject({ tenant: 'demo', model: 'demo-chat-3b', position: 1, reason: 'paused', explanation: expect.any(String) });
+    expect(await appliance.operator(`/api/queue/${item.id}`, 'DELETE')).toMatchObject({ done: true });
+    expect((await asked).status).toBe(409);
+    expect((await appliance.operator(`/api/queue/${item.id}`, 'DELETE')).error.code).toBe('not_found');
+    await appliance.operator('/api/resume', 'POST');
+  });
+
+  test('an engine is stopped, its models with it, and started again', async () => {
+    expect((await appliance.post('/generate-text', { prompt: 'x', model: 'demo-chat-3b' })).status).toBe(200);
+    await appliance.operator('/api/engines/lm-studio/stop', 'POST');
+    await appliance.until(async () => (await model('demo-chat-3b')).phase === 'absent');
+    expect((await appliance.operator('/api/engines'))[0].health).toBe('stopped');
+    await appliance.operator('/api/engines/lm-studio/restart', 'POST');
+    expect((await appliance.post('/generate-text', { prompt: 'x', model: 'demo-chat-3b' })).status).toBe(200);
+    expect((await appliance.operator('/api/engines/nothing/stop', 'POST')).error.code).toBe('not_found');
+  });
+
+  test('every decision is on record with its cause', async () => {
+    const decisions: { type: string; cause: string | null }[] = await appliance.operator('/api/decisions');
+    const types = new Set(decisions.map(({ type }) => type));
+    expect([...types]).toEqual(expect.arrayContaining(['load', 'loaded', 'grant', 'unload', 'released', 'mode', 'lost']));
+    expect(decisions.filter(({ type }) => type === 'load').every(({ cause }) => cause !== null)).toBe(true);
+  });
+
+  test('tenants are shown without their keys', async () => {
+    const view = await appliance.operator('/api/tenants');
+    expect(view).toMatchObject({ tenants: [{ id: 'demo', plan: 'pro', keys: 1 }], file: { problem: null } });
+    expect(JSON.stringify(view)).not.toContain(appliance.key);
+  });
+
+  test('metrics', async () => {
+    const text = (await ask('/metrics', { host: `127.0.0.1:${port}`, ...bearer() })).body;
+    expect(text).toMatch(/^kilnhouse_vram_bytes\{of="total"\} 8589934592$/m);
+    expect(text).toMatch(/^kilnhouse_decisions_total\{type="load"\} \d+$/m);
+  });
+});
+
+test('live: a snapshot, then patches that bring it to what the routes say', async () => {
+  const socket = new WebSocket(`ws://127.0.0.1:${port}/api/live`, [`token.${appliance.token}`]);
+  let state: Record<string, never> | null = null;
+  let patches = 0;
+  socket.on('message', (data) => {
+    const message = JSON.parse(String(data)) as { type: string; state: never; patch: never };
+    if (message.type === 'snapshot') state = message.state;
+    else {
+      state = apply(state, message.patch) as never;
+      patches += 1;
+    }
+  });
+  await vi.waitFor(() => expect(state).not.toBeNull());
+  expect(state).toMatchObject({ gpu: { mode: 'running' }, engines: { webui: { demo: true } } });
+  expect(await appliance.operator('/api/models/demo-sd15/load', 'POST')).toMatchObject({ done: true });
+  await vi.waitFor(() => expect(state).toMatchObject({ models: { 'demo-sd15': { phase: 'ready' } } }), { timeout: 10_000 });
+  expect(patches).toBeGreaterThan(0);
+  expect(Object.keys((state as never as { models: object }).models)).toHaveLength((await appliance.operator('/api/models')).length);
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  socket.close();
+  await closed;
+});
