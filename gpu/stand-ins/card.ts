@@ -62,11 +62,16 @@ function parse(path: string): Allocation | null {
   }
 }
 
+/** A zombie, which nobody has collected yet, holds no memory. */
 function alive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
   } catch {
     return false;
+  }
+  try {
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return true;
   }
 }
