@@ -77,7 +77,9 @@ export class TestAppliance {
   /** Waits until every engine was tried and text and images can be had. */
   async ready(): Promise<void> {
     await this.until(async () => (await fetch(`${this.tenantUrl}/ready`)).ok);
-    await this.until(async () => (await this.operator('/api/engines')).every((e: { health: string }) => e.health === 'ready'));
+    await this.until(async () =>
+      (await this.operator('/api/engines')).every((e: { health: string }) => e.health === 'ready'),
+    );
   }
 
   /** Waits for a condition; requests that count against a limit want a longer interval. */
@@ -146,7 +148,8 @@ export async function survivorsOf(appliance: TestAppliance): Promise<number[]> {
     if (!/^\d+$/.test(name)) continue;
     const environ = await readFile(`/proc/${name}/environ`, 'latin1').catch(() => '');
     const gone = await readlink(`/proc/${name}/exe`).catch(() => null);
-    if (gone !== null && environ.includes(appliance.folder) && Number(name) !== process.pid) found.push(Number(name));
+    if (gone !== null && environ.includes(appliance.folder) && Number(name) !== process.pid)
+      found.push(Number(name));
   }
   return found;
 }

@@ -1,6 +1,13 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { EngineError } from '../gpu/engines/engine-error.ts';
-import type { Engine, EngineModel, ImageEvent, ImageRequest, TextEvent, TextRequest } from '../gpu/engines/engine.ts';
+import type {
+  Engine,
+  EngineModel,
+  ImageEvent,
+  ImageRequest,
+  TextEvent,
+  TextRequest,
+} from '../gpu/engines/engine.ts';
 import { testMachine, type TestMachine } from './engines.ts';
 
 /* What every engine must do, whoever made it: the port's promises, over all adapters. */
@@ -107,7 +114,8 @@ describe.each(cases)('%s', (name, make) => {
   test('S1: work that nobody wants any more stops, and the engine is free for the next', async () => {
     const abort = new AbortController();
     const began = performance.now();
-    const slow = model.modality === 'image' ? { ...imageOf(model), width: 1024, height: 1024, steps: 100 } : null;
+    const slow =
+      model.modality === 'image' ? { ...imageOf(model), width: 1024, height: 1024, steps: 100 } : null;
     const given = async (): Promise<void> => {
       const events: AsyncIterable<unknown> = slow
         ? engine.image(slow, { signal: abort.signal })
@@ -130,66 +138,83 @@ describe.each(cases)('%s', (name, make) => {
   });
 
   test('what it cannot do it says', () => {
-    if (model.modality === 'image') expect(() => engine.text(chatOf(model, false), { signal: never })).toThrow(EngineError);
+    if (model.modality === 'image')
+      expect(() => engine.text(chatOf(model, false), { signal: never })).toThrow(EngineError);
     else expect(() => engine.image(imageOf(model), { signal: never })).toThrow(EngineError);
   });
 });
 
-describe.each(cases.filter(([name]) => name === 'lm-studio' || name.startsWith('llama')))('text: %s', (_, make) => {
-  let machine: TestMachine;
-  let engine: Engine;
-  let model: EngineModel;
-  beforeAll(async () => {
-    machine = await testMachine();
-    engine = make(machine);
-    await engine.ensureReady(never);
-    model = (await engine.models(never)).find(({ modality }) => modality === 'text')!;
-    await engine.load(model.key, never);
-  });
-  afterAll(async () => {
-    await engine.stop();
-    await machine.close();
-  });
+describe.each(cases.filter(([name]) => name === 'lm-studio' || name.startsWith('llama')))(
+  'text: %s',
+  (_, make) => {
+    let machine: TestMachine;
+    let engine: Engine;
+    let model: EngineModel;
+    beforeAll(async () => {
+      machine = await testMachine();
+      engine = make(machine);
+      await engine.ensureReady(never);
+      model = (await engine.models(never)).find(({ modality }) => modality === 'text')!;
+      await engine.load(model.key, never);
+    });
+    afterAll(async () => {
+      await engine.stop();
+      await machine.close();
+    });
 
-  test('streamed and whole answers say the same, with usage either way', async () => {
-    const [whole] = await all(engine.text(chatOf(model, false), { signal: never }));
-    const streamed = await all(engine.text(chatOf(model, true), { signal: never }));
-    if (whole?.type !== 'end' || whole.body === null) throw new Error('no answer');
-    expect(whole.usage).toMatchObject({ counted: false });
-    const end = streamed.at(-1);
-    expect(end?.type === 'end' && end.usage.completionTokens).toBe(whole.usage.completionTokens);
-    const text = streamed
-      .flatMap((event) => (event.type === 'event' ? [Buffer.from(event.bytes).toString()] : []))
-      .filter((event) => !event.includes('[DONE]'))
-      .map((event) => JSON.parse(event.slice('data: '.length)).choices[0]?.delta?.content ?? '')
-      .join('');
-    expect(text).toBe(JSON.parse(whole.body).choices[0].message.content);
-  });
+    test('streamed and whole answers say the same, with usage either way', async () => {
+      const [whole] = await all(engine.text(chatOf(model, false), { signal: never }));
+      const streamed = await all(engine.text(chatOf(model, true), { signal: never }));
+      if (whole?.type !== 'end' || whole.body === null) throw new Error('no answer');
+      expect(whole.usage).toMatchObject({ counted: false });
+      const end = streamed.at(-1);
+      expect(end?.type === 'end' && end.usage.completionTokens).toBe(whole.usage.completionTokens);
+      const text = streamed
+        .flatMap((event) => (event.type === 'event' ? [Buffer.from(event.bytes).toString()] : []))
+        .filter((event) => !event.includes('[DONE]'))
+        .map((event) => JSON.parse(event.slice('data: '.length)).choices[0]?.delta?.content ?? '')
+        .join('');
+      expect(text).toBe(JSON.parse(whole.body).choices[0].message.content);
+    });
 
-  test('JSON by schema', async () => {
-    const schema = { type: 'object', properties: { kind: { enum: ['x', 'y'] }, ok: { type: 'boolean' } }, required: ['kind', 'ok'], additionalProperties: false };
-    const request = chatOf(model, false, 400);
-    const body = { ...request.body, response_format: { type: 'json_schema', json_schema: { name: 'x', schema } } };
-    const [end] = await all(engine.text({ ...request, body }, { signal: never }));
-    const content = JSON.parse(end?.type === 'end' ? (end.body ?? '') : '').choices[0].message.content;
-    expect(JSON.parse(content)).toEqual({ kind: expect.stringMatching(/^[xy]$/), ok: expect.any(Boolean) });
-  });
+    test('JSON by schema', async () => {
+      const schema = {
+        type: 'object',
+        properties: { kind: { enum: ['x', 'y'] }, ok: { type: 'boolean' } },
+        required: ['kind', 'ok'],
+        additionalProperties: false,
+      };
+      const request = chatOf(model, false, 400);
+      const body = {
+        ...request.body,
+        response_format: { type: 'json_schema', json_schema: { name: 'x', schema } },
+      };
+      const [end] = await all(engine.text({ ...request, body }, { signal: never }));
+      const content = JSON.parse(end?.type === 'end' ? (end.body ?? '') : '').choices[0].message.content;
+      expect(JSON.parse(content)).toEqual({ kind: expect.stringMatching(/^[xy]$/), ok: expect.any(Boolean) });
+    });
 
-  test('several requests at once, each with its own answer', async () => {
-    const answers = await Promise.all([1, 2].map(() => all(engine.text(chatOf(model, false, 8), { signal: never }))));
-    expect(answers.every(([end]) => end?.type === 'end')).toBe(true);
-  });
+    test('several requests at once, each with its own answer', async () => {
+      const answers = await Promise.all(
+        [1, 2].map(() => all(engine.text(chatOf(model, false, 8), { signal: never }))),
+      );
+      expect(answers.every(([end]) => end?.type === 'end')).toBe(true);
+    });
 
-  test('embeddings: one vector a text, the same for the same', async () => {
-    const embedder = (await engine.models(never)).find(({ embeds }) => embeds)!;
-    await engine.load(embedder.key, never);
-    const { body, usage } = await engine.embed({ modelKey: embedder.key, body: { input: ['a', 'b', 'a'] } }, { signal: never });
-    const vectors = JSON.parse(body).data.map(({ embedding }: { embedding: number[] }) => embedding);
-    expect(vectors[0]).toEqual(vectors[2]);
-    expect(vectors[0]).not.toEqual(vectors[1]);
-    expect(usage.promptTokens).toBeGreaterThan(0);
-  });
-});
+    test('embeddings: one vector a text, the same for the same', async () => {
+      const embedder = (await engine.models(never)).find(({ embeds }) => embeds)!;
+      await engine.load(embedder.key, never);
+      const { body, usage } = await engine.embed(
+        { modelKey: embedder.key, body: { input: ['a', 'b', 'a'] } },
+        { signal: never },
+      );
+      const vectors = JSON.parse(body).data.map(({ embedding }: { embedding: number[] }) => embedding);
+      expect(vectors[0]).toEqual(vectors[2]);
+      expect(vectors[0]).not.toEqual(vectors[1]);
+      expect(usage.promptTokens).toBeGreaterThan(0);
+    });
+  },
+);
 
 describe('adopted engines', () => {
   test('what already runs is used and never ended', async () => {

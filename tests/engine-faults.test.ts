@@ -68,7 +68,9 @@ describe('an engine that answers badly', () => {
     async (fault) => {
       await serving();
       appliance.faults(fault);
-      const bytes = Buffer.from(await (await appliance.post('/v1/chat/completions', { ...chat, stream: true })).arrayBuffer());
+      const bytes = Buffer.from(
+        await (await appliance.post('/v1/chat/completions', { ...chat, stream: true })).arrayBuffer(),
+      );
       expect(bytes.includes('data: [DONE]')).toBe(true);
       if (fault === 'split_code_point') expect(bytes.toString()).toContain('dëmö🏺');
     },
@@ -104,13 +106,23 @@ describe('V2, F24: memory that comes back late', () => {
   test('nothing is loaded before the release was measured', async () => {
     await serving();
     // The 3B fits beside an image; the 8B does not.
-    expect((await appliance.post('/v1/chat/completions', { ...chat, model: 'demo-chat-8b' })).status).toBe(200);
+    expect((await appliance.post('/v1/chat/completions', { ...chat, model: 'demo-chat-8b' })).status).toBe(
+      200,
+    );
     appliance.faults('vram_lag=2000');
-    const response = await appliance.post('/generate-image', { prompt: 'x', model: 'demo-sd15', width: 128, height: 128, steps: 2 });
+    const response = await appliance.post('/generate-image', {
+      prompt: 'x',
+      model: 'demo-sd15',
+      width: 128,
+      height: 128,
+      steps: 2,
+    });
     expect(response.status).toBe(200);
     const decisions: { type: string; modelId: string; at: number; tookMs: number | null }[] =
       await appliance.operator('/api/decisions');
-    const released = decisions.findLast(({ type, modelId }) => type === 'released' && modelId === 'demo-chat-8b');
+    const released = decisions.findLast(
+      ({ type, modelId }) => type === 'released' && modelId === 'demo-chat-8b',
+    );
     const load = decisions.findLast(({ type, modelId }) => type === 'load' && modelId === 'demo-sd15');
     expect(released?.tookMs).toBeGreaterThanOrEqual(1_900);
     expect(load?.at).toBeGreaterThanOrEqual(released?.at ?? Infinity);
@@ -127,7 +139,10 @@ describe('V5, F25: nvidia-smi', () => {
 
   test('a card is read through the real library', async () => {
     const { probe } = await probeIn('');
-    expect(await probe.read()).toMatchObject({ kind: 'card', card: { totalBytes: 8192 * 1024 ** 2, temperatureC: 48 } });
+    expect(await probe.read()).toMatchObject({
+      kind: 'card',
+      card: { totalBytes: 8192 * 1024 ** 2, temperatureC: 48 },
+    });
     probe.close();
   });
 
@@ -185,7 +200,9 @@ test('other programs’ memory is respected live: a game starts, an idle model l
   await serving({ config: { gpu: { capMib: 8192 } } });
   expect((await appliance.post('/v1/chat/completions', { ...chat, model: 'demo-chat-8b' })).status).toBe(200);
   const phases = async (): Promise<string[]> =>
-    (await appliance.operator('/api/models')).flatMap((m: { id: string; phase: string }) => (m.phase === 'absent' ? [] : [m.id]));
+    (await appliance.operator('/api/models')).flatMap((m: { id: string; phase: string }) =>
+      m.phase === 'absent' ? [] : [m.id],
+    );
   expect(await phases()).toContain('demo-chat-8b');
   const game = { pid: process.pid, program: 'game.exe', mib: 2_000, until: null };
   writeFileSync(join(appliance.folder, 'demo', 'vram', `${process.pid}-game.json`), JSON.stringify(game));

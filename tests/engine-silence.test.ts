@@ -40,7 +40,13 @@ async function start(): Promise<void> {
 async function read(stream = true): Promise<number> {
   const body = { messages: [{ role: 'user', content: 'hello there' }] };
   let events = 0;
-  for await (const _ of gpu.text('demo-chat-3b', { endpoint: 'chat/completions', body, stream }, caller, never).events) events += 1;
+  for await (const _ of gpu.text(
+    'demo-chat-3b',
+    { endpoint: 'chat/completions', body, stream },
+    caller,
+    never,
+  ).events)
+    events += 1;
   return events;
 }
 
@@ -63,7 +69,9 @@ test('F27: an engine that lists models and generates nothing is found out by a r
   await start();
   machine.faults('dead_completions');
   await expect(read()).rejects.toMatchObject({ kind: 'silent' });
-  await vi.waitFor(() => expect(gpu.scheduler.decisions().some(({ type }) => type === 'lost')).toBe(true), { timeout: 30_000 });
+  await vi.waitFor(() => expect(gpu.scheduler.decisions().some(({ type }) => type === 'lost')).toBe(true), {
+    timeout: 30_000,
+  });
   machine.faults('');
   await vi.waitFor(async () => expect(await read()).toBeGreaterThan(3), { timeout: 30_000, interval: 300 });
   expect(gpu.engines()[0]?.health).toBe('ready');

@@ -19,7 +19,11 @@ const card = 8 * 1024 ** 3;
 export async function testMachine(limits: Partial<HttpLimits> = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'kilnhouse-engines-'));
   const demo = await prepareDemo(join(folder, 'demo'), 40);
-  const supervisor = new Supervisor({ owner: `engines-${folder}`, rosterFile: join(folder, 'roster.json'), processes });
+  const supervisor = new Supervisor({
+    owner: `engines-${folder}`,
+    rosterFile: join(folder, 'roster.json'),
+    processes,
+  });
   const models = join(folder, 'models');
   mkdirSync(models);
   writeFileSync(join(models, 'tiny.gguf'), tinyGguf());

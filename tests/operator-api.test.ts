@@ -14,7 +14,11 @@ beforeAll(async () => {
 afterAll(() => appliance.stop());
 
 /** A raw request, since fetch does not let one choose the Host. */
-function ask(path: string, headers: Record<string, string>, method = 'GET'): Promise<{ status: number; body: string }> {
+function ask(
+  path: string,
+  headers: Record<string, string>,
+  method = 'GET',
+): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
     const request = httpRequest({ host: '127.0.0.1', port, path, method, headers }, (response) => {
       let body = '';
@@ -39,17 +43,26 @@ describe('D8: who comes in', () => {
     ['F55: a page of another program here', { origin: 'http://localhost:1' }, 403],
     ['F55: a page of nowhere', { origin: 'null' }, 403],
   ])('with %s', async (_, headers, status) => {
-    const filled = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, value.replace('PORT', String(port))]));
-    expect((await ask('/api/status', { host: `127.0.0.1:${port}`, ...bearer(), ...filled })).status).toBe(status);
+    const filled = Object.fromEntries(
+      Object.entries(headers).map(([name, value]) => [name, value.replace('PORT', String(port))]),
+    );
+    expect((await ask('/api/status', { host: `127.0.0.1:${port}`, ...bearer(), ...filled })).status).toBe(
+      status,
+    );
   });
 
   test.each([
     ['no token', {}],
     ['a wrong one', { authorization: 'Bearer wrong' }],
     ['a tenant’s key', { authorization: 'Bearer KEY' }],
-    ['F57: headers of a tunnel', { 'cf-connecting-ip': '127.0.0.1', 'x-forwarded-for': '127.0.0.1', 'x-forwarded-host': 'localhost' }],
+    [
+      'F57: headers of a tunnel',
+      { 'cf-connecting-ip': '127.0.0.1', 'x-forwarded-for': '127.0.0.1', 'x-forwarded-host': 'localhost' },
+    ],
   ])('being on this machine proves nothing: %s is refused on every path', async (_, headers) => {
-    const filled = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, value.replace('KEY', appliance.key)]));
+    const filled = Object.fromEntries(
+      Object.entries(headers).map(([name, value]) => [name, value.replace('KEY', appliance.key)]),
+    );
     for (const [method, path] of [
       ['GET', '/api/status'],
       ['POST', '/api/pause'],
@@ -63,7 +76,9 @@ describe('D8: who comes in', () => {
 
   test('F57: the tenant listener has none of it', async () => {
     for (const path of ['/api/status', '/api/pause', '/metrics', '/api/live']) {
-      const response = await fetch(appliance.tenantUrl + path, { headers: { authorization: `Bearer ${appliance.token}` } });
+      const response = await fetch(appliance.tenantUrl + path, {
+        headers: { authorization: `Bearer ${appliance.token}` },
+      });
       expect(response.status, path).toBe(404);
     }
   });
@@ -82,7 +97,9 @@ describe('D8: who comes in', () => {
     ['another origin', { origin: 'https://evil.test' }, true],
     ['no token', {}, false],
   ])('F56: a WebSocket with %s is refused at its upgrade', async (_, headers, withToken) => {
-    const socket = new WebSocket(`ws://127.0.0.1:${port}/api/live`, { headers: { ...headers, ...(withToken && bearer()) } });
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/api/live`, {
+      headers: { ...headers, ...(withToken && bearer()) },
+    });
     const status = await new Promise((resolve) => {
       socket.on('unexpected-response', (_request, response) => resolve(response.statusCode));
       socket.on('open', () => resolve(101));
@@ -104,8 +121,20 @@ describe('what is seen and steered', () => {
   test('engines say what they are, how they were started, and that they are a demonstration', async () => {
     const engines = await appliance.operator('/api/engines');
     expect(engines).toMatchObject([
-      { id: 'lm-studio', demo: true, title: expect.stringContaining('demo'), ownership: 'ours', health: 'ready', profile: { name: 'text-8g', slots: 4 } },
-      { id: 'webui', demo: true, kind: 'automatic1111', profile: { name: 'image-8g', reason: expect.stringContaining('GiB') } },
+      {
+        id: 'lm-studio',
+        demo: true,
+        title: expect.stringContaining('demo'),
+        ownership: 'ours',
+        health: 'ready',
+        profile: { name: 'text-8g', slots: 4 },
+      },
+      {
+        id: 'webui',
+        demo: true,
+        kind: 'automatic1111',
+        profile: { name: 'image-8g', reason: expect.stringContaining('GiB') },
+      },
     ]);
     const { lines } = await appliance.operator('/api/engines/webui/logs?last=5');
     expect(lines.map(({ text }: { text: string }) => text).join()).toContain('ready after');
@@ -134,7 +163,13 @@ describe('what is seen and steered', () => {
     const asked = appliance.post('/generate-text', { prompt: 'x', model: 'demo-chat-3b' });
     await appliance.until(async () => (await appliance.operator('/api/queue')).length === 1);
     const [item] = await appliance.operator('/api/queue');
-    expect(item).toMatchObject({ tenant: 'demo', model: 'demo-chat-3b', position: 1, reason: 'paused', explanation: expect.any(String) });
+    expect(item).toMatchObject({
+      tenant: 'demo',
+      model: 'demo-chat-3b',
+      position: 1,
+      reason: 'paused',
+      explanation: expect.any(String),
+    });
     expect(await appliance.operator(`/api/queue/${item.id}`, 'DELETE')).toMatchObject({ done: true });
     expect((await asked).status).toBe(409);
     expect((await appliance.operator(`/api/queue/${item.id}`, 'DELETE')).error.code).toBe('not_found');
@@ -154,7 +189,9 @@ describe('what is seen and steered', () => {
   test('every decision is on record with its cause', async () => {
     const decisions: { type: string; cause: string | null }[] = await appliance.operator('/api/decisions');
     const types = new Set(decisions.map(({ type }) => type));
-    expect([...types]).toEqual(expect.arrayContaining(['load', 'loaded', 'grant', 'unload', 'released', 'mode', 'lost']));
+    expect([...types]).toEqual(
+      expect.arrayContaining(['load', 'loaded', 'grant', 'unload', 'released', 'mode', 'lost']),
+    );
     expect(decisions.filter(({ type }) => type === 'load').every(({ cause }) => cause !== null)).toBe(true);
   });
 
@@ -186,9 +223,13 @@ test('live: a snapshot, then patches that bring it to what the routes say', asyn
   await vi.waitFor(() => expect(state).not.toBeNull());
   expect(state).toMatchObject({ gpu: { mode: 'running' }, engines: { webui: { demo: true } } });
   expect(await appliance.operator('/api/models/demo-sd15/load', 'POST')).toMatchObject({ done: true });
-  await vi.waitFor(() => expect(state).toMatchObject({ models: { 'demo-sd15': { phase: 'ready' } } }), { timeout: 10_000 });
+  await vi.waitFor(() => expect(state).toMatchObject({ models: { 'demo-sd15': { phase: 'ready' } } }), {
+    timeout: 10_000,
+  });
   expect(patches).toBeGreaterThan(0);
-  expect(Object.keys((state as never as { models: object }).models)).toHaveLength((await appliance.operator('/api/models')).length);
+  expect(Object.keys((state as never as { models: object }).models)).toHaveLength(
+    (await appliance.operator('/api/models')).length,
+  );
   const closed = new Promise((resolve) => socket.once('close', resolve));
   socket.close();
   await closed;

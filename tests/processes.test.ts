@@ -29,7 +29,11 @@ const node = process.execPath;
 
 function supervise(spec: Partial<ChildSpec> & { args: readonly string[] }) {
   const folder = mkdtempSync(join(tmpdir(), 'kilnhouse-sup-'));
-  const supervisor = new Supervisor({ owner: `test-${folder}`, rosterFile: join(folder, 'processes.json'), processes });
+  const supervisor = new Supervisor({
+    owner: `test-${folder}`,
+    rosterFile: join(folder, 'processes.json'),
+    processes,
+  });
   supervisors.push(supervisor);
   const child = supervisor.child({
     id: 'engine',
@@ -61,7 +65,10 @@ test('P1: killed with engines running, and their stubborn children, the applianc
   expect(before.length).toBeGreaterThanOrEqual(6);
   appliance.process.kill('SIGKILL');
   const began = performance.now();
-  await vi.waitFor(async () => expect(await survivorsOf(appliance)).toEqual([]), { timeout: 3_000, interval: 50 });
+  await vi.waitFor(async () => expect(await survivorsOf(appliance)).toEqual([]), {
+    timeout: 3_000,
+    interval: 50,
+  });
   expect(performance.now() - began).toBeLessThan(3_000);
 });
 
@@ -74,21 +81,33 @@ test('P1, P7: asked to end while everything hangs, it ends within 10 s and leave
     messages: [{ role: 'user', content: 'x' }],
   });
   hanging.catch(() => undefined);
-  await appliance.until(async () => (await appliance.operator('/api/models')).some((m: { running: number }) => m.running > 0));
+  await appliance.until(async () =>
+    (await appliance.operator('/api/models')).some((m: { running: number }) => m.running > 0),
+  );
   const began = performance.now();
   await appliance.stop();
   expect(performance.now() - began).toBeLessThan(10_000);
-  await vi.waitFor(async () => expect(await survivorsOf(appliance)).toEqual([]), { timeout: 3_000, interval: 50 });
+  await vi.waitFor(async () => expect(await survivorsOf(appliance)).toEqual([]), {
+    timeout: 3_000,
+    interval: 50,
+  });
 }, 40_000);
 
 test('F5: an error nobody expected ends it in order, with a code, and leaves nothing behind', async () => {
-  const appliance = await start({ env: { NODE_OPTIONS: `--import=data:text/javascript,process.on('SIGUSR2',()=>{throw%20new%20Error('planted')})` } });
+  const appliance = await start({
+    env: {
+      NODE_OPTIONS: `--import=data:text/javascript,process.on('SIGUSR2',()=>{throw%20new%20Error('planted')})`,
+    },
+  });
   await appliance.ready();
   appliance.process.kill('SIGUSR2');
   await appliance.until(() => appliance.process.exitCode !== null);
   expect(appliance.process.exitCode).toBe(1);
   expect(appliance.output).toContain('planted');
-  await vi.waitFor(async () => expect(await survivorsOf(appliance)).toEqual([]), { timeout: 3_000, interval: 50 });
+  await vi.waitFor(async () => expect(await survivorsOf(appliance)).toEqual([]), {
+    timeout: 3_000,
+    interval: 50,
+  });
 });
 
 test('P2: what a crash left is ended at the next start by its mark, and a stranger with a recycled pid lives', async () => {
@@ -98,8 +117,18 @@ test('P2: what a crash left is ended at the next start by its mark, and a strang
   const orphan = spawn(node, ['-e', 'setInterval(()=>{},1000)'], { stdio: 'ignore', detached: true });
   const identity = await processes.identity(orphan.pid ?? 0);
   const roster = new Roster(file);
-  roster.add({ pid: orphan.pid ?? 0, child: 'engine:1', startTime: identity?.startTime ?? '', executable: identity?.executable ?? '' });
-  roster.add({ pid: decoy.pid ?? 0, child: 'engine:2', startTime: '12345', executable: identity?.executable ?? '' });
+  roster.add({
+    pid: orphan.pid ?? 0,
+    child: 'engine:1',
+    startTime: identity?.startTime ?? '',
+    executable: identity?.executable ?? '',
+  });
+  roster.add({
+    pid: decoy.pid ?? 0,
+    child: 'engine:2',
+    startTime: '12345',
+    executable: identity?.executable ?? '',
+  });
   const reaped = await new Roster(file).reap(processes, 'nobody');
   expect(reaped.map(({ pid }) => pid)).toEqual([orphan.pid]);
   await vi.waitFor(() => expect(orphan.signalCode).toBe('SIGKILL'), { timeout: 2_000 });
@@ -108,9 +137,16 @@ test('P2: what a crash left is ended at the next start by its mark, and a strang
 });
 
 test('P2: a marked process that no file knows is ended too', async () => {
-  const stray = spawn(node, ['-e', 'setInterval(()=>{},1000)'], { stdio: 'ignore', detached: true, env: { KILNHOUSE_OWNER: 'reap-me' } });
+  const stray = spawn(node, ['-e', 'setInterval(()=>{},1000)'], {
+    stdio: 'ignore',
+    detached: true,
+    env: { KILNHOUSE_OWNER: 'reap-me' },
+  });
   await vi.waitFor(async () => expect(await processes.marked({ owner: 'reap-me' })).toEqual([stray.pid]));
-  await new Roster(join(mkdtempSync(join(tmpdir(), 'kilnhouse-reap-')), 'none.json')).reap(processes, 'reap-me');
+  await new Roster(join(mkdtempSync(join(tmpdir(), 'kilnhouse-reap-')), 'none.json')).reap(
+    processes,
+    'reap-me',
+  );
   await vi.waitFor(() => expect(stray.signalCode).toBe('SIGKILL'), { timeout: 2_000 });
 });
 
@@ -135,7 +171,8 @@ test('P3: an impostor that answers in our child’s place is found out', async (
     args: ['-e', 'setInterval(()=>{},1000)'],
     port,
     probe: async () => {
-      if (!impostor.listening) await new Promise<void>((resolve) => impostor.listen(port, '127.0.0.1', resolve));
+      if (!impostor.listening)
+        await new Promise<void>((resolve) => impostor.listen(port, '127.0.0.1', resolve));
     },
   });
   await expect(child.ensureReady(never)).rejects.toMatchObject({ kind: 'port_taken' });
@@ -145,18 +182,22 @@ test('P3: an impostor that answers in our child’s place is found out', async (
 test.each([
   ['F16: ends at once with 0', 'process.exit(0)'],
   ['F16: ends at once with 139', 'process.exit(139)'],
-])('P4: %s: given up after five deaths, with the reason, and restarted when asked to', async (_, script) => {
-  const { child } = supervise({ args: ['-e', script], probe: () => Promise.reject(new Error('not yet')) });
-  for (let tries = 0; child.state !== 'failed' && tries < 10; tries += 1) {
-    await child.ensureReady(never).catch(() => undefined);
-  }
-  expect(child.state).toBe('failed');
-  expect(child.failure).toContain('given up');
-  const began = performance.now();
-  await expect(child.ensureReady(never)).rejects.toMatchObject({ kind: 'failed' });
-  expect(performance.now() - began).toBeLessThan(100);
-  await expect(child.restart(never)).rejects.toBeInstanceOf(EngineError);
-}, 40_000);
+])(
+  'P4: %s: given up after five deaths, with the reason, and restarted when asked to',
+  async (_, script) => {
+    const { child } = supervise({ args: ['-e', script], probe: () => Promise.reject(new Error('not yet')) });
+    for (let tries = 0; child.state !== 'failed' && tries < 10; tries += 1) {
+      await child.ensureReady(never).catch(() => undefined);
+    }
+    expect(child.state).toBe('failed');
+    expect(child.failure).toContain('given up');
+    const began = performance.now();
+    await expect(child.ensureReady(never)).rejects.toMatchObject({ kind: 'failed' });
+    expect(performance.now() - began).toBeLessThan(100);
+    await expect(child.restart(never)).rejects.toBeInstanceOf(EngineError);
+  },
+  40_000,
+);
 
 test('P4: what was serving and died comes back by itself', async () => {
   const { child } = supervise({ args: ['-e', 'setInterval(()=>{},1000)'] });
@@ -190,7 +231,10 @@ test('P6, F23: stop is polite, then forced, then confirmed, with every descendan
     ${stubborn}; console.log('up');`;
   const { child } = supervise({
     args: ['-e', script],
-    probe: () => (child.logs().some(({ text }) => text === 'up') ? Promise.resolve() : Promise.reject(new Error('not yet'))),
+    probe: () =>
+      child.logs().some(({ text }) => text === 'up')
+        ? Promise.resolve()
+        : Promise.reject(new Error('not yet')),
   });
   await child.ensureReady(never);
   const mark = child.pid ?? 0;
@@ -212,7 +256,10 @@ test('concurrent starts and stops join', async () => {
 });
 
 test('a stop in the middle of a start leaves nothing', async () => {
-  const { child } = supervise({ args: ['-e', 'setInterval(()=>{},1000)'], probe: () => Promise.reject(new Error('not yet')) });
+  const { child } = supervise({
+    args: ['-e', 'setInterval(()=>{},1000)'],
+    probe: () => Promise.reject(new Error('not yet')),
+  });
   const started = child.ensureReady(never).catch((error: unknown) => error);
   await vi.waitFor(() => expect(child.pid).not.toBeNull());
   const pid = child.pid ?? 0;
@@ -223,10 +270,12 @@ test('a stop in the middle of a start leaves nothing', async () => {
 });
 
 test('P8: a program that floods its log waits for its pipe, and costs no memory', async () => {
-  const flood = 'const b="x".repeat(1<<16)+"\\n";(function w(){while(process.stdout.write(b));process.stdout.once("drain",w)})()';
+  const flood =
+    'const b="x".repeat(1<<16)+"\\n";(function w(){while(process.stdout.write(b));process.stdout.once("drain",w)})()';
   const { child } = supervise({ args: ['-e', flood] });
   await child.ensureReady(never);
-  const written = (): number => Number(/wchar: (\d+)/.exec(readFileSync(`/proc/${child.pid}/io`, 'utf8'))?.[1]);
+  const written = (): number =>
+    Number(/wchar: (\d+)/.exec(readFileSync(`/proc/${child.pid}/io`, 'utf8'))?.[1]);
   await vi.waitFor(() => expect(written()).toBeGreaterThan(20e6), { timeout: 10_000 });
   const before = process.memoryUsage().rss;
   await vi.waitFor(() => expect(written()).toBeGreaterThan(100e6), { timeout: 20_000, interval: 50 });

@@ -24,13 +24,19 @@ const signal = new AbortController().signal;
 
 describe('text, as KoboldCpp answers', () => {
   const model = 'koboldcpp/random-llama';
-  const ask = async (stream: boolean, endpoint: TextRequest['endpoint'] = 'chat/completions'): Promise<TextEvent[]> => {
-    const http = new EngineHttp(`http://127.0.0.1:${port}`, { limits: { firstByteTimeoutMs: 400, idleTimeoutMs: 400 } });
+  const ask = async (
+    stream: boolean,
+    endpoint: TextRequest['endpoint'] = 'chat/completions',
+  ): Promise<TextEvent[]> => {
+    const http = new EngineHttp(`http://127.0.0.1:${port}`, {
+      limits: { firstByteTimeoutMs: 400, idleTimeoutMs: 400 },
+    });
     const body = { messages: [{ role: 'user', content: 'Say hello.' }] };
     const events: TextEvent[] = [];
     try {
       const request = { modelKey: model, endpoint, stream, body };
-      for await (const event of relayText(http, request, { signal, model, checkModel: true })) events.push(event);
+      for await (const event of relayText(http, request, { signal, model, checkModel: true }))
+        events.push(event);
     } finally {
       await http.close();
     }
@@ -51,7 +57,9 @@ describe('text, as KoboldCpp answers', () => {
     async (name) => {
       replay.serve(name);
       const events = await ask(true);
-      const text = events.map((event) => (event.type === 'event' ? Buffer.from(event.bytes).toString() : '')).join('');
+      const text = events
+        .map((event) => (event.type === 'event' ? Buffer.from(event.bytes).toString() : ''))
+        .join('');
       expect(text).toContain('"finish_reason": "null"');
       expect(text.trimEnd().endsWith('data: [DONE]')).toBe(true);
       expect(events.at(-1)).toMatchObject({ type: 'end', usage: { counted: true } });
@@ -83,7 +91,11 @@ describe('text, as KoboldCpp answers', () => {
   test('a route that is not there', async () => {
     replay.serve('koboldcpp/embeddings');
     const http = new EngineHttp(`http://127.0.0.1:${port}`);
-    const asked = relayEmbeddings(http, { modelKey: model, body: { input: 'x' } }, { signal, model, checkModel: false });
+    const asked = relayEmbeddings(
+      http,
+      { modelKey: model, body: { input: 'x' } },
+      { signal, model, checkModel: false },
+    );
     await expect(asked).rejects.toMatchObject({ kind: 'rejected', status: 404 });
     await http.close();
   });
@@ -148,7 +160,9 @@ describe('images, as sd-server and KoboldCpp answer on A1111’s routes', () => 
 
   test('a picture of another size than was asked for is refused', async () => {
     replay.serve('sd-server/sdapi-sd-models', 'sd-server/txt2img');
-    await expect(draw('tiny-sd15', { width: 512, height: 512 })).rejects.toMatchObject({ kind: 'bad_answer' });
+    await expect(draw('tiny-sd15', { width: 512, height: 512 })).rejects.toMatchObject({
+      kind: 'bad_answer',
+    });
   });
 
   test.each([

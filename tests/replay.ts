@@ -53,12 +53,16 @@ export class Replay {
     await new Promise((resolve) => this.#server.close(resolve));
   }
 
-  async #play({ response: recorded, error }: Recording, response: import('node:http').ServerResponse): Promise<void> {
+  async #play(
+    { response: recorded, error }: Recording,
+    response: import('node:http').ServerResponse,
+  ): Promise<void> {
     if (!recorded) return;
     const { connection: _, ...headers } = recorded.headers;
     response.writeHead(recorded.status, headers);
     if (!recorded.chunks) {
-      const body = recorded.base64 === undefined ? (recorded.body ?? '') : Buffer.from(recorded.base64, 'base64');
+      const body =
+        recorded.base64 === undefined ? (recorded.body ?? '') : Buffer.from(recorded.base64, 'base64');
       response.end(body);
       return;
     }

@@ -18,8 +18,17 @@ const keys = {
 const tenants = {
   [keys.big]: { name: 'big', plan: 'enterprise' },
   [keys.slow]: { name: 'slow', plan: 'free', limits: { requestsPerMinute: 2 } },
-  [keys.narrow]: { name: 'narrow', plan: 'free', limits: { requestsPerMinute: 1000, concurrent: 1, queued: 0 } },
-  [keys.limited]: { name: 'limited', plan: 'pro', models: ['demo-chat-*'], blockedPhrases: ['rival product'] },
+  [keys.narrow]: {
+    name: 'narrow',
+    plan: 'free',
+    limits: { requestsPerMinute: 1000, concurrent: 1, queued: 0 },
+  },
+  [keys.limited]: {
+    name: 'limited',
+    plan: 'pro',
+    models: ['demo-chat-*'],
+    blockedPhrases: ['rival product'],
+  },
   [keys.off]: { name: 'off', plan: 'pro', disabled: true },
   [keys.old]: { name: 'old', plan: 'pro', expires: '2020-01-01T00:00:00Z' },
   [keys.open]: { name: 'open', plan: 'pro', allowNSFW: true },
@@ -34,7 +43,12 @@ beforeAll(async () => {
 });
 afterAll(() => appliance.stop());
 
-function post(path: string, body: unknown, key = keys.big, headers: Record<string, string> = {}): Promise<Response> {
+function post(
+  path: string,
+  body: unknown,
+  key = keys.big,
+  headers: Record<string, string> = {},
+): Promise<Response> {
   return fetch(appliance.tenantUrl + path, {
     method: 'POST',
     headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', ...headers },
@@ -42,7 +56,16 @@ function post(path: string, body: unknown, key = keys.big, headers: Record<strin
   });
 }
 
-async function errorOf(response: Response): Promise<{ code: string; message: string; param: string | null; type: string; side: string; request_id: string }> {
+async function errorOf(
+  response: Response,
+): Promise<{
+  code: string;
+  message: string;
+  param: string | null;
+  type: string;
+  side: string;
+  request_id: string;
+}> {
   return ((await response.json()) as { error: never }).error;
 }
 
@@ -62,7 +85,9 @@ describe('who comes in', () => {
     ['a disabled tenant', `Bearer ${keys.off}`, 403, 'tenant_disabled'],
     ['an expired key', `Bearer ${keys.old}`, 401, 'invalid_api_key'],
   ])('%s', async (_, authorization, status, code) => {
-    const response = await fetch(`${appliance.tenantUrl}/v1/models`, { headers: authorization === undefined ? {} : { authorization } });
+    const response = await fetch(`${appliance.tenantUrl}/v1/models`, {
+      headers: authorization === undefined ? {} : { authorization },
+    });
     // A scheme with more than one word after it is no bearer token.
     expect(response.status).toBe(code === 'missing_api_key' ? 401 : status);
     expect(['missing_api_key', 'invalid_api_key', code]).toContain((await errorOf(response)).code);
@@ -75,18 +100,27 @@ describe('who comes in', () => {
   });
 
   test('A1: a key that is taken out of the file is refused, and its running stream ends within a second', async () => {
-    const stream = await post('/v1/chat/completions', { ...chat, stream: true, max_tokens: 400, messages: [{ role: 'user', content: 'word '.repeat(300) }] }, keys.open);
+    const stream = await post(
+      '/v1/chat/completions',
+      { ...chat, stream: true, max_tokens: 400, messages: [{ role: 'user', content: 'word '.repeat(300) }] },
+      keys.open,
+    );
     appliance.faults('hang_mid_stream');
     const reading = stream.text();
     const { [keys.open]: _, ...rest } = tenants;
     writeFileSync(join(appliance.folder, 'tenants.json'), JSON.stringify(rest));
     const began = performance.now();
-    await vi.waitFor(async () => expect((await post('/v1/chat/completions', chat, keys.open)).status).toBe(401), { timeout: 2_000, interval: 10 });
+    await vi.waitFor(
+      async () => expect((await post('/v1/chat/completions', chat, keys.open)).status).toBe(401),
+      { timeout: 2_000, interval: 10 },
+    );
     await reading.catch(() => undefined);
     expect(performance.now() - began).toBeLessThan(2_500);
     appliance.faults('');
     writeFileSync(join(appliance.folder, 'tenants.json'), JSON.stringify(tenants));
-    await vi.waitFor(async () => expect((await appliance.get('/v1/models', keys.open)).status).toBe(200), { timeout: 2_000 });
+    await vi.waitFor(async () => expect((await appliance.get('/v1/models', keys.open)).status).toBe(200), {
+      timeout: 2_000,
+    });
   });
 });
 
@@ -112,7 +146,12 @@ describe('what is asked', () => {
     const response = await post('/v1/chat/completions', body);
     expect(response.status).toBe(400);
     const error = await errorOf(response);
-    expect(error).toMatchObject({ type: 'invalid_request_error', code: 'invalid_request', side: 'client', param });
+    expect(error).toMatchObject({
+      type: 'invalid_request_error',
+      code: 'invalid_request',
+      side: 'client',
+      param,
+    });
     expect(response.headers.get('x-request-id')).toBe(error.request_id);
   });
 
@@ -124,9 +163,12 @@ describe('what is asked', () => {
   );
 
   test('F35: a body beyond the limit is refused while it arrives', async () => {
-    const response = await post('/v1/chat/completions', `{"model":"${'x'.repeat(33 * 1024 * 1024)}"}`).catch(() => null);
+    const response = await post('/v1/chat/completions', `{"model":"${'x'.repeat(33 * 1024 * 1024)}"}`).catch(
+      () => null,
+    );
     // Whoever goes on sending may see the connection end before the answer.
-    if (response) expect([response.status, (await errorOf(response)).code]).toEqual([413, 'payload_too_large']);
+    if (response)
+      expect([response.status, (await errorOf(response)).code]).toEqual([413, 'payload_too_large']);
     expect((await appliance.get('/v1/models', keys.big)).status).toBe(200);
   });
 
@@ -139,22 +181,36 @@ describe('what is asked', () => {
     ['GET', '/images/../../etc/passwd', 404, 'not_found'],
     ['GET', '/docs/%2e%2e/%2e%2e/package.json', 404, 'not_found'],
   ])('%s %s: %i', async (method, path, status, code) => {
-    const response = await fetch(appliance.tenantUrl + path, { method, headers: { authorization: `Bearer ${keys.big}` } });
+    const response = await fetch(appliance.tenantUrl + path, {
+      method,
+      headers: { authorization: `Bearer ${keys.big}` },
+    });
     expect([response.status, (await errorOf(response)).code]).toEqual([status, code]);
     if (status === 405) expect(response.headers.get('allow')).toMatch(/GET|POST/);
   });
 
   test('an unknown model names the known ones; one that is too big or of another kind says so', async () => {
     const ask = async (model: string) => errorOf(await post('/v1/chat/completions', { ...chat, model }));
-    expect(await ask('gpt-9')).toMatchObject({ code: 'model_not_found', message: expect.stringContaining('demo-chat-8b') });
-    expect(await ask('demo-chat-70b')).toMatchObject({ code: 'model_infeasible', message: expect.stringContaining('GiB') });
-    expect(await ask('demo-sd15')).toMatchObject({ code: 'invalid_request', message: expect.stringContaining('image') });
+    expect(await ask('gpt-9')).toMatchObject({
+      code: 'model_not_found',
+      message: expect.stringContaining('demo-chat-8b'),
+    });
+    expect(await ask('demo-chat-70b')).toMatchObject({
+      code: 'model_infeasible',
+      message: expect.stringContaining('GiB'),
+    });
+    expect(await ask('demo-sd15')).toMatchObject({
+      code: 'invalid_request',
+      message: expect.stringContaining('image'),
+    });
   });
 
   test('a model outside the plan is refused, and not listed', async () => {
     const response = await post('/generate-image', { prompt: 'x' }, keys.limited);
     expect([response.status, (await errorOf(response)).code]).toEqual([403, 'model_not_in_plan']);
-    const { data } = (await (await appliance.get('/v1/models', keys.limited)).json()) as { data: { id: string }[] };
+    const { data } = (await (await appliance.get('/v1/models', keys.limited)).json()) as {
+      data: { id: string }[];
+    };
     expect(data.every(({ id }) => id.startsWith('demo-chat-'))).toBe(true);
   });
 
@@ -175,9 +231,12 @@ describe('what is asked', () => {
     expect((await errorOf(response)).param).toBe(param);
   });
 
-  test.each([['0x0'], ['512'], ['512X512'], ['1x1'], ['9999x9999'], ['70x50']])('the size %s is refused', async (size) => {
-    expect((await post('/v1/images/generations', { prompt: 'x', size })).status).toBe(400);
-  });
+  test.each([['0x0'], ['512'], ['512X512'], ['1x1'], ['9999x9999'], ['70x50']])(
+    'the size %s is refused',
+    async (size) => {
+      expect((await post('/v1/images/generations', { prompt: 'x', size })).status).toBe(400);
+    },
+  );
 });
 
 describe('uploaded pictures', () => {
@@ -187,13 +246,22 @@ describe('uploaded pictures', () => {
       if (typeof value === 'string') form.set(name, value);
       else form.set(name, new File([new Uint8Array(value)], `${name}.png`, { type: 'image/png' }));
     }
-    return fetch(`${appliance.tenantUrl}/v1/images/edits`, { method: 'POST', headers: { authorization: `Bearer ${keys.big}` }, body: form });
+    return fetch(`${appliance.tenantUrl}/v1/images/edits`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${keys.big}` },
+      body: form,
+    });
   }
-  const picture = sharp({ create: { width: 64, height: 64, channels: 3, background: 'red' } }).png().toBuffer();
+  const picture = sharp({ create: { width: 64, height: 64, channels: 3, background: 'red' } })
+    .png()
+    .toBuffer();
 
   /** The head of a PNG that claims an absurd size, and nothing behind it. */
   function bomb(width: number, height: number): Buffer {
-    const head = Buffer.from('89504e470d0a1a0a0000000d49484452000000000000000008060000000000000049454e44ae426082', 'hex');
+    const head = Buffer.from(
+      '89504e470d0a1a0a0000000d49484452000000000000000008060000000000000049454e44ae426082',
+      'hex',
+    );
     head.writeUInt32BE(width, 16);
     head.writeUInt32BE(height, 20);
     return head;
@@ -204,9 +272,22 @@ describe('uploaded pictures', () => {
     ['no prompt', async () => ({ image: await picture }), 400],
     ['a text as the image', async () => ({ prompt: 'x', image: Buffer.from('this is no picture') }), 400],
     ['F37: an image bomb', async () => ({ prompt: 'x', image: bomb(64_250, 64_250) }), 400],
-    ['F37: an SVG with an entity', async () => ({ prompt: 'x', image: Buffer.from('<!DOCTYPE s [<!ENTITY e SYSTEM "file:///etc/passwd">]><svg xmlns="http://www.w3.org/2000/svg">&e;</svg>') }), 400],
+    [
+      'F37: an SVG with an entity',
+      async () => ({
+        prompt: 'x',
+        image: Buffer.from(
+          '<!DOCTYPE s [<!ENTITY e SYSTEM "file:///etc/passwd">]><svg xmlns="http://www.w3.org/2000/svg">&e;</svg>',
+        ),
+      }),
+      400,
+    ],
     ['half a picture', async () => ({ prompt: 'x', image: (await picture).subarray(0, 60) }), 400],
-    ['a text as the mask', async () => ({ prompt: 'x', image: await picture, mask: Buffer.from('no mask') }), 400],
+    [
+      'a text as the mask',
+      async () => ({ prompt: 'x', image: await picture, mask: Buffer.from('no mask') }),
+      400,
+    ],
     ['an unknown field', async () => ({ prompt: 'x', image: await picture, colour: 'red' }), 400],
     ['a count that is no number', async () => ({ prompt: 'x', image: await picture, n: 'many' }), 400],
     ['a file that is too large', async () => ({ prompt: 'x', image: Buffer.alloc(17 * 1024 * 1024) }), 413],
@@ -224,8 +305,16 @@ describe('what may be said', () => {
   const shown = { model: 'demo-chat-3b' };
   const bodies: [string, string, (text: string) => unknown][] = [
     ['chat', '/v1/chat/completions', (text) => ({ ...shown, messages: [{ role: 'user', content: text }] })],
-    ['chat in parts', '/v1/chat/completions', (text) => ({ ...shown, messages: [{ role: 'user', content: [{ type: 'text', text }] }] })],
-    ['chat in a tool', '/v1/chat/completions', (text) => ({ ...chat, tools: [{ type: 'function', function: { name: 'x', description: text } }] })],
+    [
+      'chat in parts',
+      '/v1/chat/completions',
+      (text) => ({ ...shown, messages: [{ role: 'user', content: [{ type: 'text', text }] }] }),
+    ],
+    [
+      'chat in a tool',
+      '/v1/chat/completions',
+      (text) => ({ ...chat, tools: [{ type: 'function', function: { name: 'x', description: text } }] }),
+    ],
     ['completion', '/v1/completions', (text) => ({ ...shown, prompt: text })],
     ['embedding', '/v1/embeddings', (text) => ({ model: 'demo-embed', input: ['fine', text] })],
     ['image', '/v1/images/generations', (text) => ({ prompt: text })],
@@ -241,7 +330,9 @@ describe('what may be said', () => {
   });
 
   test('who may, may', async () => {
-    expect((await post('/generate-text', { prompt: 'a nude portrait', model: 'demo-chat-3b' }, keys.open)).status).toBe(200);
+    expect(
+      (await post('/generate-text', { prompt: 'a nude portrait', model: 'demo-chat-3b' }, keys.open)).status,
+    ).toBe(200);
   });
 
   test('a tenant’s own list holds for it alone', async () => {
@@ -264,7 +355,9 @@ describe('limits', () => {
     const error = await errorOf(third);
     expect(error).toMatchObject({ code: 'rate_limit_exceeded', type: 'rate_limit_error', side: 'appliance' });
     expect(error.message).toContain('limit: requests');
-    const { data } = (await (await appliance.get('/api/v1/rate-limit', keys.slow)).json()) as { data: { requestsPerMinute: object } };
+    const { data } = (await (await appliance.get('/api/v1/rate-limit', keys.slow)).json()) as {
+      data: { requestsPerMinute: object };
+    };
     expect(data.requestsPerMinute).toMatchObject({ limit: 2, remaining: 0 });
   });
 
@@ -282,11 +375,16 @@ describe('limits', () => {
     expect([refused.status, (await errorOf(refused)).code]).toEqual([429, 'concurrency_exceeded']);
     appliance.faults('');
     abort.abort();
-    await vi.waitFor(async () => expect((await post('/v1/chat/completions', chat, keys.narrow)).status).toBe(200), { timeout: 3_000, interval: 50 });
+    await vi.waitFor(
+      async () => expect((await post('/v1/chat/completions', chat, keys.narrow)).status).toBe(200),
+      { timeout: 3_000, interval: 50 },
+    );
   });
 
   test('usage is counted by tenant, and says what failed', async () => {
-    const { data } = (await (await appliance.get('/api/v1/usage?days=1', keys.slow)).json()) as { data: { totals: object; byDay: object[] } };
+    const { data } = (await (await appliance.get('/api/v1/usage?days=1', keys.slow)).json()) as {
+      data: { totals: object; byDay: object[] };
+    };
     expect(data.totals).toMatchObject({ requests: 3, failed: 1 });
     expect(data.byDay[0]).toMatchObject({ model: 'demo-chat-3b' });
     expect((await appliance.get('/api/v1/usage?days=9999', keys.slow)).status).toBe(400);
@@ -297,7 +395,11 @@ describe('S1: who hangs up frees the slot', () => {
   const requests: [string, string, object][] = [
     ['a stream', '/v1/chat/completions', { ...chat, stream: true }],
     ['a whole answer', '/v1/chat/completions', chat],
-    ['an image', '/generate-image', { prompt: 'x', model: 'demo-sd15', steps: 100, width: 1024, height: 1024 }],
+    [
+      'an image',
+      '/generate-image',
+      { prompt: 'x', model: 'demo-sd15', steps: 100, width: 1024, height: 1024 },
+    ],
   ];
   test.each(requests)('%s', async (_, path, body) => {
     if (path.includes('chat')) appliance.faults('latency=60000');
@@ -309,7 +411,10 @@ describe('S1: who hangs up frees the slot', () => {
       signal: abort.signal,
     });
     asked.catch(() => undefined);
-    await appliance.until(async () => (await appliance.operator('/api/models')).some((m: { running: number }) => m.running > 0), 20_000);
+    await appliance.until(
+      async () => (await appliance.operator('/api/models')).some((m: { running: number }) => m.running > 0),
+      20_000,
+    );
     const began = performance.now();
     abort.abort();
     await appliance.until(async () => (await running()) === 0, 3_000);
@@ -330,7 +435,9 @@ describe('S1: who hangs up frees the slot', () => {
 
   test('with half a request sent', async () => {
     const socket = connect(Number(new URL(appliance.tenantUrl).port), '127.0.0.1');
-    socket.write(`POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${keys.big}\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{"model"`);
+    socket.write(
+      `POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${keys.big}\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{"model"`,
+    );
     await new Promise((resolve) => socket.once('connect', resolve));
     socket.destroy();
     expect((await appliance.get('/health')).status).toBe(200);
@@ -353,10 +460,17 @@ test('S4: a client that waits hears where it stands, and the stream then passes'
 
 test('S2: a reader of a thousand bytes a second costs bounded memory, and gets every byte', async () => {
   const port = Number(new URL(appliance.tenantUrl).port);
-  const body = JSON.stringify({ ...chat, stream: true, max_tokens: 200, messages: [{ role: 'user', content: 'a b c d e f g h i j' }] });
+  const body = JSON.stringify({
+    ...chat,
+    stream: true,
+    max_tokens: 200,
+    messages: [{ role: 'user', content: 'a b c d e f g h i j' }],
+  });
   const socket = connect({ port, host: '127.0.0.1' });
   socket.pause();
-  socket.write(`POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer ${keys.big}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
+  socket.write(
+    `POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer ${keys.big}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  );
   await appliance.until(async () => (await running()) === 0, 10_000, 200);
   let received = '';
   socket.setEncoding('utf8').on('data', (piece: string) => (received += piece));
@@ -393,7 +507,13 @@ test('two models that do not fit together take turns, and everyone is served', a
 test('the API describes itself, and its pages open without a key', async () => {
   const document = (await (await fetch(`${appliance.tenantUrl}/openapi.json`)).json()) as { paths: object };
   expect(Object.keys(document.paths)).toEqual(
-    expect.arrayContaining(['/v1/chat/completions', '/v1/images/edits', '/generate-text', '/api/v1/usage', '/health']),
+    expect.arrayContaining([
+      '/v1/chat/completions',
+      '/v1/images/edits',
+      '/generate-text',
+      '/api/v1/usage',
+      '/health',
+    ]),
   );
   const page = await fetch(`${appliance.tenantUrl}/docs`);
   expect(page.status).toBe(200);

@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +17,10 @@ import { faultNames } from '../gpu/stand-ins/faults.ts';
 
 /* The rules of the house, held by machine. */
 const root = fileURLToPath(new URL('..', import.meta.url));
-const tracked = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { cwd: root, encoding: 'utf8' })
+const tracked = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
+  cwd: root,
+  encoding: 'utf8',
+})
   .split('\n')
   .filter((file) => file && existsSync(join(root, file)));
 const sources = tracked.filter((file) => file.endsWith('.ts'));
@@ -23,7 +35,10 @@ function lint(files: Record<string, string>): string {
     writeFileSync(join(folder, file), text);
   }
   try {
-    return execFileSync(join(root, 'node_modules/.bin/oxlint'), ['--format', 'unix'], { cwd: folder, encoding: 'utf8' });
+    return execFileSync(join(root, 'node_modules/.bin/oxlint'), ['--format', 'unix'], {
+      cwd: folder,
+      encoding: 'utf8',
+    });
   } catch (error) {
     return (error as { stdout: string }).stdout;
   }
@@ -32,26 +47,66 @@ function lint(files: Record<string, string>): string {
 describe('layers: a planted violation of each rule is found', () => {
   const exported = 'export const x = 1;\n';
   test.each<[string, Record<string, string>]>([
-    ['gpu imports the server', { 'gpu/a.ts': "import { x } from '../server/b.ts';\nexport const y = x;\n", 'server/b.ts': exported }],
-    ['gpu imports a type of the server', { 'gpu/a.ts': "import type { X } from '../server/b.ts';\nexport type Y = X;\n", 'server/b.ts': 'export type X = 1;\n' }],
+    [
+      'gpu imports the server',
+      { 'gpu/a.ts': "import { x } from '../server/b.ts';\nexport const y = x;\n", 'server/b.ts': exported },
+    ],
+    [
+      'gpu imports a type of the server',
+      {
+        'gpu/a.ts': "import type { X } from '../server/b.ts';\nexport type Y = X;\n",
+        'server/b.ts': 'export type X = 1;\n',
+      },
+    ],
     ['gpu imports Fastify', { 'gpu/a.ts': "import fastify from 'fastify';\nexport const y = fastify;\n" }],
-    ['gpu imports SQL', { 'gpu/a.ts': "import Database from 'better-sqlite3';\nexport const y = Database;\n" }],
-    ['the contract imports the server', { 'server/contract/a.ts': "import { x } from '../b.ts';\nexport const y = x;\n", 'server/b.ts': exported }],
-    ['the contract imports Node', { 'server/contract/a.ts': "import { join } from 'node:path';\nexport const y = join;\n" }],
-    ['the server imports Electron', { 'server/a.ts': "import { app } from 'electron';\nexport const y = app;\n" }],
-    ['the server imports a test', { 'server/a.ts': "import { x } from '../tests/b.ts';\nexport const y = x;\n", 'tests/b.ts': exported }],
-    ['two files import each other', { 'server/a.ts': "import { y } from './b.ts';\nexport const x = (): number => y();\n", 'server/b.ts': "import { x } from './a.ts';\nexport const y = (): number => x();\n" }],
+    [
+      'gpu imports SQL',
+      { 'gpu/a.ts': "import Database from 'better-sqlite3';\nexport const y = Database;\n" },
+    ],
+    [
+      'the contract imports the server',
+      {
+        'server/contract/a.ts': "import { x } from '../b.ts';\nexport const y = x;\n",
+        'server/b.ts': exported,
+      },
+    ],
+    [
+      'the contract imports Node',
+      { 'server/contract/a.ts': "import { join } from 'node:path';\nexport const y = join;\n" },
+    ],
+    [
+      'the server imports Electron',
+      { 'server/a.ts': "import { app } from 'electron';\nexport const y = app;\n" },
+    ],
+    [
+      'the server imports a test',
+      { 'server/a.ts': "import { x } from '../tests/b.ts';\nexport const y = x;\n", 'tests/b.ts': exported },
+    ],
+    [
+      'two files import each other',
+      {
+        'server/a.ts': "import { y } from './b.ts';\nexport const x = (): number => y();\n",
+        'server/b.ts': "import { x } from './a.ts';\nexport const y = (): number => x();\n",
+      },
+    ],
   ])('%s', (_, files) => {
     expect(lint(files)).toMatch(/no-restricted-imports|no-cycle/);
   });
 
   test('and a tree that keeps them is clean', () => {
-    expect(lint({ 'server/a.ts': "import { x } from '../gpu/b.ts';\nexport const y = x;\n", 'gpu/b.ts': exported })).not.toMatch(/restricted|cycle/);
+    expect(
+      lint({
+        'server/a.ts': "import { x } from '../gpu/b.ts';\nexport const y = x;\n",
+        'gpu/b.ts': exported,
+      }),
+    ).not.toMatch(/restricted|cycle/);
   });
 });
 
 test('every route says what it answers, and every one with a body says what it takes', () => {
-  for (const file of sources.filter((path) => path.startsWith('server/routes/') && !path.endsWith('live.ts'))) {
+  for (const file of sources.filter(
+    (path) => path.startsWith('server/routes/') && !path.endsWith('live.ts'),
+  )) {
     const text = readFileSync(join(root, file), 'utf8');
     const routes = text.split(/\bapp\.(?=get|post|put|patch|delete)\(?/).slice(1);
     for (const route of routes) {
@@ -62,12 +117,16 @@ test('every route says what it answers, and every one with a body says what it t
 });
 
 test('no grab-bag files', () => {
-  expect(tracked.filter((file) => /(^|\/)(utils?|helpers?|common|misc|lib)(\.ts$|\/)/.test(file))).toEqual([]);
+  expect(tracked.filter((file) => /(^|\/)(utils?|helpers?|common|misc|lib)(\.ts$|\/)/.test(file))).toEqual(
+    [],
+  );
 });
 
 test('migrations are numbered from one, without gaps', () => {
   const names = readdirSync(join(root, 'server/db/migrations')).toSorted();
-  names.forEach((name, index) => expect(name).toMatch(new RegExp(`^${String(index + 1).padStart(4, '0')}-[a-z-]+\\.sql$`)));
+  names.forEach((name, index) =>
+    expect(name).toMatch(new RegExp(`^${String(index + 1).padStart(4, '0')}-[a-z-]+\\.sql$`)),
+  );
 });
 
 test('the list of faults in docs/reliability.md is the list of the stand-ins', () => {

@@ -17,6 +17,7 @@ export function kilnhouse(
   policy: Policy,
   bounds: Bounds,
   bytes = { text: 5, image: 4 },
+  loads = { text: 1, image: 1 },
 ): Contestant {
   return {
     name,
@@ -31,7 +32,7 @@ export function kilnhouse(
           engineId: kind,
           vramBytes: bytes[kind] * gib,
           slots,
-          loadMs: load * 1000,
+          loadMs: load * loads[kind] * 1000,
           unloadMs: stop * 1000,
           runMs: run * 1000,
           pinned: false,
@@ -62,8 +63,8 @@ export function kilnhouse(
             } else if (action.type === 'load') {
               const kind = action.modelId as Kind;
               state.beginLoad(kind, nowMs());
-              world.spend(costs[kind].load);
-              world.after(costs[kind].load, () => state.move(kind, 'ready', nowMs()));
+              world.spend(costs[kind].load * loads[kind]);
+              world.after(costs[kind].load * loads[kind], () => state.move(kind, 'ready', nowMs()));
             } else if (action.type === 'unload') {
               const kind = action.modelId as Kind;
               state.move(kind, 'unloading', nowMs(), action.drainFor);

@@ -21,5 +21,8 @@ test('an 8 GiB card gets the memory savings, and the operator has the last word'
   expect(chooseProfile('webui', 8 * gib).args).toContain('--medvram-sdxl');
   const own = chooseProfile('webui', 8 * gib, { args: ['--xformers'] });
   expect(own).toMatchObject({ args: ['--xformers'], reason: expect.stringContaining('operator') });
-  expect(chooseProfile('text', 8 * gib, { slots: 2, gpuRatio: 0.5 })).toMatchObject({ slots: 2, gpuRatio: 0.5 });
+  expect(chooseProfile('text', 8 * gib, { slots: 2, gpuRatio: 0.5 })).toMatchObject({
+    slots: 2,
+    gpuRatio: 0.5,
+  });
 });

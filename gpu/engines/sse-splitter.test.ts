@@ -5,7 +5,13 @@ import { eventData, SseSplitter } from './sse-splitter.ts';
 
 const lineEnd = fc.constantFrom('\n', '\r\n');
 const event = fc
-  .tuple(fc.array(fc.string({ unit: 'binary' }).map((text) => text.replaceAll(/[\r\n]/g, '')), { minLength: 1 }), lineEnd)
+  .tuple(
+    fc.array(
+      fc.string({ unit: 'binary' }).map((text) => text.replaceAll(/[\r\n]/g, '')),
+      { minLength: 1 },
+    ),
+    lineEnd,
+  )
   .map(([lines, end]) => lines.map((line) => `data: ${line}${end}`).join('') + end);
 
 test('cut anywhere, the events that come out are the bytes that went in, at event boundaries', () => {

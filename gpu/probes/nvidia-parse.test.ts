@@ -9,7 +9,9 @@ const gpu = {
   utilization: { gpu_util: '97 %' },
   temperature: { gpu_temp: '61 C' },
 };
-const log = (change: object): unknown => ({ nvidia_smi_log: { driver_version: '580.88', gpu: { ...gpu, ...change } } });
+const log = (change: object): unknown => ({
+  nvidia_smi_log: { driver_version: '580.88', gpu: { ...gpu, ...change } },
+});
 
 test('one card: what the driver reserves counts as taken', () => {
   const [card] = parseSmi(log({ gpu_power_readings: { power_draw: 'N/A', instant_power_draw: '112.35 W' } }));
@@ -26,7 +28,9 @@ test('one card: what the driver reserves counts as taken', () => {
 });
 
 test('F25: what is not said is null, never zero', () => {
-  const [card] = parseSmi(log({ utilization: { gpu_util: 'N/A' }, temperature: { gpu_temp: '[Not Supported]' } }));
+  const [card] = parseSmi(
+    log({ utilization: { gpu_util: 'N/A' }, temperature: { gpu_temp: '[Not Supported]' } }),
+  );
   expect(card).toMatchObject({ utilization: null, temperatureC: null, powerWatts: null });
 });
 
@@ -48,7 +52,9 @@ test.each([
 });
 
 test('several cards, and a card without memory figures left out', () => {
-  const many = { nvidia_smi_log: { gpu: [gpu, { ...gpu, uuid: 'GPU-2' }, { ...gpu, fb_memory_usage: { total: 'N/A' } }] } };
+  const many = {
+    nvidia_smi_log: { gpu: [gpu, { ...gpu, uuid: 'GPU-2' }, { ...gpu, fb_memory_usage: { total: 'N/A' } }] },
+  };
   expect(parseSmi(many).map(({ uuid }) => uuid)).toEqual(['GPU-1', 'GPU-2']);
 });
 
@@ -58,4 +64,3 @@ test.each([null, undefined, 'NVIDIA-SMI has failed', {}, { nvidia_smi_log: { gpu
     expect(parseSmi(garbage)).toEqual([]);
   },
 );
-

@@ -6,7 +6,9 @@ import smi from 'node-nvidia-smi';
  */
 process.on('message', () => {
   smi((error, data) => {
-    process.send?.(error ? { error: error instanceof Error ? error.message : 'it wrote to stderr' } : { data });
+    process.send?.(
+      error ? { error: error instanceof Error ? error.message : 'it wrote to stderr' } : { data },
+    );
   });
 });
 process.on('disconnect', () => {

@@ -61,7 +61,14 @@ test('P8: only the last lines are kept, oldest first', () => {
 });
 
 test('D7: a child sees what programs need, and no secret of ours', () => {
-  const source = { PATH: '/bin', HOME: '/h', CUDA_VISIBLE_DEVICES: '0', STRIPE_KEY: 'x', OPENAI_API_KEY: 'y', KILNHOUSE_DATA: '/d' };
+  const source = {
+    PATH: '/bin',
+    HOME: '/h',
+    CUDA_VISIBLE_DEVICES: '0',
+    STRIPE_KEY: 'x',
+    OPENAI_API_KEY: 'y',
+    KILNHOUSE_DATA: '/d',
+  };
   expect(childEnv(source, { owner: 'o', child: 'c' })).toEqual({
     PATH: '/bin',
     HOME: '/h',

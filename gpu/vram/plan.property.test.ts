@@ -128,7 +128,17 @@ class History {
     this.#settle();
   }
 
-  submit({ model, tenant, batch, costMs }: { model: string; tenant: string; batch: boolean; costMs: number }): Work {
+  submit({
+    model,
+    tenant,
+    batch,
+    costMs,
+  }: {
+    model: string;
+    tenant: string;
+    batch: boolean;
+    costMs: number;
+  }): Work {
     this.#next += 1;
     const work: Work = {
       id: `w${this.#next}`,
@@ -151,14 +161,16 @@ class History {
     this.state.budgetBytes = capacity;
     this.failNextLoad = false;
     this.#settle();
-    for (let rounds = 0; this.state.queue.size > 0 && rounds < 5_000; rounds += 1) this.#run(this.now + 5_000);
+    for (let rounds = 0; this.state.queue.size > 0 && rounds < 5_000; rounds += 1)
+      this.#run(this.now + 5_000);
   }
 
   #lose(model: string): void {
     const resident = this.state.residents.get(model);
     if (!resident || resident.phase === 'unloading') return;
     this.state.lose(model, this.now);
-    for (const [id, lease] of this.state.leases) if (lease.work.modelId === model) this.state.finish(id, this.now);
+    for (const [id, lease] of this.state.leases)
+      if (lease.work.modelId === model) this.state.finish(id, this.now);
     this.#after(500, () => this.state.release(model));
   }
 

@@ -111,7 +111,9 @@ describe('what is loaded', () => {
     for (const id of ['a', 'b']) state.models.set(id, facts(id, 1, { engineId: 'webui', exclusive: true }));
     resident(state, 'a');
     state.enqueue(work('b', 0));
-    expect(actions(state, 1)).toEqual([{ type: 'unload', modelId: 'a', cause: 'idle_victim', drainFor: 'b' }]);
+    expect(actions(state, 1)).toEqual([
+      { type: 'unload', modelId: 'a', cause: 'idle_victim', drainFor: 'b' },
+    ]);
   });
 
   test('the smallest needless victim stays', () => {

@@ -22,5 +22,7 @@ test('one slow piece of work is no spill, and a driver that warms up is none eit
   const watch = new SpillWatch();
   expect([2_000, 1_500, 100, 100, 110].map((ms) => watch.observe(ms, 0.99))).not.toContain(true);
   const settled = warmed();
-  expect([settled.observe(500, 0.99), settled.observe(100, 0.99), settled.observe(500, 0.99)]).not.toContain(true);
+  expect([settled.observe(500, 0.99), settled.observe(100, 0.99), settled.observe(500, 0.99)]).not.toContain(
+    true,
+  );
 });

@@ -44,7 +44,13 @@ test('any text can be read', () => {
 
 test('every text of a chat is looked at, and pictures are not', () => {
   const messages = [
-    { role: 'user', content: [{ type: 'text', text: 'hello' }, { type: 'image_url', image_url: { url: 'data:image/png;base64,xx' } }] },
+    {
+      role: 'user',
+      content: [
+        { type: 'text', text: 'hello' },
+        { type: 'image_url', image_url: { url: 'data:image/png;base64,xx' } },
+      ],
+    },
     { role: 'assistant', tool_calls: [{ function: { arguments: '{"a":1}' } }] },
   ];
   const texts = [...textsIn(messages)];

@@ -47,7 +47,11 @@ export class RateWindows {
     const window = this.#windows.get(tenant) ?? { start: now, current: 0, previous: 0 };
     const passed = Math.floor((now - window.start) / windowMs);
     if (passed === 0) return window;
-    return { start: window.start + passed * windowMs, current: 0, previous: passed === 1 ? window.current : 0 };
+    return {
+      start: window.start + passed * windowMs,
+      current: 0,
+      previous: passed === 1 ? window.current : 0,
+    };
   }
 }
 

@@ -13,13 +13,23 @@ const load = (env: Record<string, string> = {}) => loadConfig({ KILNHOUSE_DATA: 
 const write = (text: string): void => writeFileSync(join(folder, 'config.json'), text);
 
 test('an empty folder gives the defaults, a file to edit and its schema', () => {
-  expect(load()).toMatchObject({ tenant: { port: 3050, host: '127.0.0.1' }, operator: { port: 3051 }, demo: 'auto' });
-  expect(JSON.parse(readFileSync(join(folder, 'config.schema.json'), 'utf8'))).toMatchObject({ type: 'object' });
+  expect(load()).toMatchObject({
+    tenant: { port: 3050, host: '127.0.0.1' },
+    operator: { port: 3051 },
+    demo: 'auto',
+  });
+  expect(JSON.parse(readFileSync(join(folder, 'config.schema.json'), 'utf8'))).toMatchObject({
+    type: 'object',
+  });
   expect(load()).toMatchObject({ demo: 'auto' });
 });
 
 test('the variables that scripts use', () => {
-  const config = load({ KILNHOUSE_TENANT_PORT: '4000', KILNHOUSE_OPERATOR_PORT: '4001', KILNHOUSE_DEMO: '1' });
+  const config = load({
+    KILNHOUSE_TENANT_PORT: '4000',
+    KILNHOUSE_OPERATOR_PORT: '4001',
+    KILNHOUSE_DEMO: '1',
+  });
   expect(config).toMatchObject({ tenant: { port: 4000 }, operator: { port: 4001 }, demo: 'always' });
   expect(load({ KILNHOUSE_DEMO: '0' }).demo).toBe('never');
 });
@@ -47,5 +57,7 @@ test('a wrong variable is refused by name', () => {
 });
 
 test('docs/configuration.md says what the schema says', () => {
-  expect(readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8')).toBe(describeConfig());
+  expect(readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8')).toBe(
+    describeConfig(),
+  );
 });

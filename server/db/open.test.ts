@@ -35,7 +35,10 @@ test('a database of a newer program is refused', () => {
 
 test('D4: a migration that fails half-way leaves the version before it', () => {
   const db = new BetterSqlite3(':memory:');
-  const steps = [...migrations(), { version: migrations().length + 1, name: 'bad', sql: 'create table t (x); nonsense;' }];
+  const steps = [
+    ...migrations(),
+    { version: migrations().length + 1, name: 'bad', sql: 'create table t (x); nonsense;' },
+  ];
   expect(() => migrate(db, steps)).toThrow();
   expect(db.pragma('user_version', { simple: true })).toBe(migrations().length);
   expect(db.prepare("select count(*) from sqlite_master where name = 't'").pluck().get()).toBe(0);

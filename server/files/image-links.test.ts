@@ -35,13 +35,18 @@ test('a link opens its picture', async () => {
 test('W4: a link with any character changed opens nothing', async () => {
   const genuine = await parts();
   await fc.assert(
-    fc.asyncProperty(fc.nat(3), fc.nat(200), fc.string({ minLength: 1, maxLength: 1 }), async (part, at, character) => {
-      const changed = [...genuine] as typeof genuine;
-      const text = changed[part] ?? '';
-      changed[part] = text.slice(0, at % text.length) + character + text.slice((at % text.length) + 1);
-      if (changed[part] === genuine[part]) return;
-      expect(await links.open(...changed)).toBeNull();
-    }),
+    fc.asyncProperty(
+      fc.nat(3),
+      fc.nat(200),
+      fc.string({ minLength: 1, maxLength: 1 }),
+      async (part, at, character) => {
+        const changed = [...genuine] as typeof genuine;
+        const text = changed[part] ?? '';
+        changed[part] = text.slice(0, at % text.length) + character + text.slice((at % text.length) + 1);
+        if (changed[part] === genuine[part]) return;
+        expect(await links.open(...changed)).toBeNull();
+      },
+    ),
   );
 });
 

@@ -3,11 +3,17 @@ import { expect, test } from 'vitest';
 import { creditsFor } from '../admission/admission.ts';
 import { allowsModel, loadPlans, loadPrices } from './plans.ts';
 
-const defaults = (name: string): string => fileURLToPath(new URL(`../../resources/defaults/${name}`, import.meta.url));
+const defaults = (name: string): string =>
+  fileURLToPath(new URL(`../../resources/defaults/${name}`, import.meta.url));
 
 test('the four plans are there, with the limits that were decided', () => {
   const plans = loadPlans(defaults('plans.json'));
-  const shown = [...plans].map(([name, plan]) => [name, plan.requestsPerMinute, plan.concurrent, plan.historyDays]);
+  const shown = [...plans].map(([name, plan]) => [
+    name,
+    plan.requestsPerMinute,
+    plan.concurrent,
+    plan.historyDays,
+  ]);
   expect(shown).toEqual([
     ['free', 10, 2, 7],
     ['pro', 100, 10, 30],

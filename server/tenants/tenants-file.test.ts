@@ -41,7 +41,9 @@ test('a half-written file changes nothing and says so, and the whole one is take
   await vi.waitFor(() => expect(watching.problem() ?? '').toContain('not complete JSON'), { timeout: 2_000 });
   expect(tenants.byKey(key)).toBeDefined();
   appendFileSync(path, 'ee"}}');
-  await vi.waitFor(() => expect(tenants.byKey('kh_a-second-key-for-tests')).toBeDefined(), { timeout: 2_000 });
+  await vi.waitFor(() => expect(tenants.byKey('kh_a-second-key-for-tests')).toBeDefined(), {
+    timeout: 2_000,
+  });
   expect(watching.problem()).toBeNull();
 });
 

@@ -54,7 +54,9 @@ export function identitiesOf(file: TenantsFile, plans: ReadonlyMap<string, Plan>
   const identities = new Map<string, Identity>();
   for (const [key, entry] of Object.entries(file)) {
     if (!keyPattern.test(key)) {
-      throw new InvalidTenants(`"${key.slice(0, 20)}" is no key: 12 characters at least, or sha256: and 64 hexadecimal digits.`);
+      throw new InvalidTenants(
+        `"${key.slice(0, 20)}" is no key: 12 characters at least, or sha256: and 64 hexadecimal digits.`,
+      );
     }
     const hash = key.startsWith('sha256:') ? key.slice('sha256:'.length) : hashApiKey(key);
     identities.set(hash, identityOf(hash, entry, plans));
@@ -67,9 +69,7 @@ export function identityOf(hash: string, entry: TenantEntry, plans: ReadonlyMap<
   const plan = plans.get(planName);
   const id = entry.name ?? `tenant-${keyId(hash)}`;
   if (!plan)
-    throw new InvalidTenants(
-      `${id} has the plan "${planName}"; there are ${[...plans.keys()].join(', ')}.`,
-    );
+    throw new InvalidTenants(`${id} has the plan "${planName}"; there are ${[...plans.keys()].join(', ')}.`);
   const expiresAt = entry.expires === undefined ? null : Date.parse(entry.expires);
   if (expiresAt !== null && Number.isNaN(expiresAt)) {
     throw new InvalidTenants(`${id} expires at "${entry.expires}", which is no date.`);

@@ -29,7 +29,10 @@ test.each([
   ['0 bytes', Buffer.alloc(0)],
   ['another format', Buffer.from('PK\u0003\u0004'.padEnd(64, 'x'))],
   ['truncated in the header', genuine.subarray(0, 200)],
-  ['a count beyond all reason', Buffer.concat([genuine.subarray(0, 8), Buffer.alloc(16, 0xff), genuine.subarray(24)])],
+  [
+    'a count beyond all reason',
+    Buffer.concat([genuine.subarray(0, 8), Buffer.alloc(16, 0xff), genuine.subarray(24)]),
+  ],
 ])('F29: %s is refused', async (_, bytes) => {
   await expect(readGgufHeader(file(bytes))).rejects.toThrow(EngineError);
 });

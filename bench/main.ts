@@ -1,0 +1,133 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { cpuSeconds, type Program, residentMib, start, startAppliance, stop } from './gateway/programs.ts';
+import { requestsPerSecond } from './gateway/requests.ts';
+import { streams } from './gateway/streams.ts';
+import { reportScheduler } from './scheduler/report.ts';
+import { printTable } from './table.ts';
+
+/* npm run bench [scheduler] [requests] [streams] [idle]: ratios against a baseline of the same run, as tables. */
+const wanted = new Set(process.argv.slice(2));
+const runs = (name: string): boolean => wanted.size === 0 || wanted.has(name);
+
+if (runs('scheduler')) reportScheduler();
+if (runs('requests')) await benchRequests();
+if (runs('streams')) await benchStreams();
+if (runs('idle')) await benchIdle();
+
+/** Upstream, bare proxy and appliance side by side; each program a process of its own. */
+async function withPrograms(
+  run: (programs: { upstream: Program; bare: Program; appliance: Program }) => Promise<void>,
+): Promise<void> {
+  const upstream = await start('bench/gateway/upstream.ts', [], /port (\d+)/);
+  const port = new URL(upstream.url).port;
+  const bare = await start('bench/gateway/bare-proxy.ts', [port], /port (\d+)/);
+  const appliance = await startAppliance(Number(port));
+  try {
+    await served(appliance);
+    await run({ upstream, bare, appliance });
+  } finally {
+    await Promise.all([upstream, bare, appliance].map(stop));
+  }
+}
+
+async function served({ url }: Program): Promise<void> {
+  for (let tries = 0; tries < 100; tries += 1) {
+    if ((await fetch(`${url}/ready`)).ok) return;
+    await delay(50);
+  }
+  throw new Error('the appliance did not get ready');
+}
+
+async function benchRequests(): Promise<void> {
+  await withPrograms(async ({ upstream, bare, appliance }) => {
+    const contestants = {
+      'the upstream itself': upstream,
+      'bare Fastify + undici proxy': bare,
+      Kilnhouse: appliance,
+    };
+    for (const program of Object.values(contestants)) await requestsPerSecond(program, 3);
+    const samples = new Map<string, { perSecond: number; p99Ms: number; failed: number }[]>();
+    // In turns, so that what else the machine does falls on all alike.
+    for (let round = 0; round < 3; round += 1) {
+      for (const [name, program] of Object.entries(contestants)) {
+        samples.set(name, [...(samples.get(name) ?? []), await requestsPerSecond(program, 5)]);
+      }
+    }
+    const medians = [...samples].map(([name, list]) => {
+      const middle = list.toSorted((a, b) => a.perSecond - b.perSecond)[1];
+      return {
+        name,
+        perSecond: middle?.perSecond ?? 0,
+        p99Ms: middle?.p99Ms ?? 0,
+        failed: list.reduce((sum, { failed }) => sum + failed, 0),
+      };
+    });
+    const base = medians[1]?.perSecond ?? 1;
+    printTable(
+      'Chat, not streamed, an upstream that answers at once (32 connections, median of 3 x 5 s)',
+      medians.map(({ name, perSecond, p99Ms, failed }) => ({
+        program: name,
+        'requests/s': perSecond,
+        'relative to bare': perSecond / base,
+        'p99 ms': p99Ms,
+        failed,
+      })),
+    );
+  });
+}
+
+async function benchStreams(): Promise<void> {
+  await withPrograms(async ({ upstream, bare, appliance }) => {
+    const count = 100;
+    await streams(appliance, 20, 20);
+    const idleMib = residentMib(appliance);
+    let peakMib = idleMib;
+    const timer = setInterval(() => (peakMib = Math.max(peakMib, residentMib(appliance))), 100);
+    const direct = await streams(upstream, count, 250);
+    const proxied = await streams(bare, count, 250);
+    const ours = await streams(appliance, count, 250);
+    clearInterval(timer);
+    printTable(
+      `${count} streams at once, 50 tokens/s each, 250 tokens`,
+      Object.entries({ 'the upstream itself': direct, 'bare proxy': proxied, Kilnhouse: ours }).map(
+        ([program, figures]) => ({
+          program,
+          'first byte p99 ms': figures.firstP99Ms,
+          'added ms': figures.firstP99Ms - direct.firstP99Ms,
+          'chunk p50 ms': figures.chunkP50Ms,
+          'chunk p99 ms': figures.chunkP99Ms,
+          'added p99 ms': figures.chunkP99Ms - direct.chunkP99Ms,
+        }),
+      ),
+    );
+    console.log(
+      `\nMemory: ${idleMib.toFixed(0)} MiB before, ${peakMib.toFixed(0)} MiB at most: ${(((peakMib - idleMib) * 1024) / count).toFixed(0)} kB a stream.`,
+    );
+  });
+}
+
+async function benchIdle(): Promise<void> {
+  const starts: number[] = [];
+  for (let i = 0; i < 5; i += 1) {
+    const appliance = await startAppliance(null);
+    starts.push(appliance.startedMs);
+    await stop(appliance);
+  }
+  const appliance = await startAppliance(null);
+  await delay(5_000);
+  const before = cpuSeconds(appliance);
+  const seconds = 20;
+  await delay(seconds * 1000);
+  const share = (cpuSeconds(appliance) - before) / seconds;
+  const mib = residentMib(appliance);
+  await stop(appliance);
+  const sorted = starts.toSorted((a, b) => a - b);
+  printTable('Without engines', [
+    {
+      'boot to serving p50 ms': sorted[2] ?? 0,
+      'slowest ms': sorted[4] ?? 0,
+      'idle: % of a core': share * 100,
+      'idle: MiB': mib,
+    },
+  ]);
+}
