@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Catalog, type CatalogModel } from './catalog.ts';
 import { EngineError } from './engines/engine-error.ts';
 import type {
-  EmbedReply,
+  Answer,
   EmbedRequest,
   Engine,
   EngineDescription,
@@ -19,7 +19,7 @@ import { type Sample, Telemetry } from './telemetry/telemetry.ts';
 import { type BudgetLimits, budgetBytes, capacityBytes, othersBytes } from './vram/budget.ts';
 import type { Standing } from './vram/explain.ts';
 import type { Policy } from './vram/policy.ts';
-import { type Departure, type Grant, type QueueLimits, Scheduler } from './vram/scheduler.ts';
+import { type Departure, type QueueLimits, Scheduler } from './vram/scheduler.ts';
 import { SpillWatch } from './vram/spill.ts';
 import type { Mode, Phase } from './vram/state.ts';
 import type { Lane } from './vram/work.ts';
@@ -45,6 +45,14 @@ export interface Timings {
 export interface Run<Event> {
   readonly id: string;
   readonly events: AsyncIterable<Event>;
+  readonly timings: Readonly<Timings>;
+  standing(): Standing | undefined;
+}
+
+/** Work with one result. */
+export interface Task<Result> {
+  readonly id: string;
+  readonly result: Promise<Result>;
   readonly timings: Readonly<Timings>;
   standing(): Standing | undefined;
 }
@@ -99,9 +107,19 @@ export interface GpuOptions {
   readonly log: (level: 'info' | 'warn' | 'error', message: string, about: object) => void;
 }
 
+/** A lease on a loaded model, as work sees it. */
+interface Leased {
+  readonly engine: Engine;
+  readonly modelKey: string;
+  succeeded(): void;
+  failed(error: unknown): void;
+  end(): void;
+}
+
 /** First guesses, until something was measured. */
 const guesses = { loadMs: 8_000, unloadMs: 1_500, textUnitMs: 6_000, imageUnitMs: 8_000 } as const;
 const timing = {
+  measureEveryMs: 100,
   releaseMs: 15_000,
   releasePollMs: 250,
   releasedShare: 0.75,
@@ -125,6 +143,7 @@ export class Gpu {
   readonly #spills = new Map<string, SpillWatch>();
   readonly #spilled = new Set<string>();
   readonly #served = new Map<string, number>();
+  readonly #measuredAt = new Map<string, number>();
   readonly #checking = new Set<string>();
   readonly #closing = new AbortController();
   readonly scheduler: Scheduler;
@@ -274,14 +293,25 @@ export class Gpu {
     this.scheduler.pump();
   }
 
-  text(
+  stream(
     modelId: string,
     request: Omit<TextRequest, 'modelKey'>,
     caller: Caller,
     signal: AbortSignal,
   ): Run<TextEvent> {
-    return this.#run(modelId, caller, 1, signal, (engine, modelKey, inner) =>
-      engine.text({ ...request, modelKey }, { signal: inner }),
+    return this.#run(modelId, caller, 1, signal, (engine, modelKey) =>
+      engine.stream({ ...request, modelKey }, { signal }),
+    );
+  }
+
+  complete(
+    modelId: string,
+    request: Omit<TextRequest, 'modelKey'>,
+    caller: Caller,
+    signal: AbortSignal,
+  ): Task<Answer> {
+    return this.#task(modelId, caller, 1, signal, (engine, modelKey) =>
+      engine.complete({ ...request, modelKey }, { signal }),
     );
   }
 
@@ -290,10 +320,10 @@ export class Gpu {
     request: Omit<EmbedRequest, 'modelKey'>,
     caller: Caller,
     signal: AbortSignal,
-  ): Run<EmbedReply> {
-    return this.#run(modelId, caller, 0.1, signal, async function* (engine, modelKey, inner) {
-      yield await engine.embed({ ...request, modelKey }, { signal: inner });
-    });
+  ): Task<Answer> {
+    return this.#task(modelId, caller, 0.1, signal, (engine, modelKey) =>
+      engine.embed({ ...request, modelKey }, { signal }),
+    );
   }
 
   image(
@@ -304,8 +334,8 @@ export class Gpu {
   ): Run<ImageEvent> {
     const { width, height, steps, source } = request;
     const units = ((width * height) / 512 ** 2) * (Math.max(1, steps * (source ? source.strength : 1)) / 20);
-    return this.#run(modelId, caller, units, signal, (engine, modelKey, inner) =>
-      engine.image({ ...request, modelKey }, { signal: inner }),
+    return this.#run(modelId, caller, units, signal, (engine, modelKey) =>
+      engine.image({ ...request, modelKey }, { signal }),
     );
   }
 
@@ -319,57 +349,96 @@ export class Gpu {
     await Promise.allSettled([...this.#engines.values()].map((engine) => engine.stop()));
   }
 
-  /** One lease and what is done with it: queued, granted, run, measured, ended, in this order, once. */
+  /** Work whose events pass on as they come. */
   #run<Event>(
     modelId: string,
     caller: Caller,
     units: number,
     signal: AbortSignal,
-    work: (engine: Engine, modelKey: string, signal: AbortSignal) => AsyncIterable<Event>,
+    work: (engine: Engine, modelKey: string) => AsyncIterable<Event>,
   ): Run<Event> {
     const id = randomUUID();
-    const timings: Timings = { queuedMs: 0, swapMs: 0, runMs: 0, gpuMs: 0, granted: false };
-    const events = this.#leased(id, modelId, caller, units, signal, timings, work);
-    return { id, events, timings, standing: () => this.scheduler.standing(id) };
+    const timings = newTimings();
+    const lease = (): Promise<Leased> => this.#lease(id, modelId, caller, units, signal, timings);
+    async function* events(): AsyncGenerator<Event, void, void> {
+      const leased = await lease();
+      try {
+        yield* work(leased.engine, leased.modelKey);
+        leased.succeeded();
+      } catch (error) {
+        leased.failed(error);
+        throw error;
+      } finally {
+        leased.end();
+      }
+    }
+    return { id, events: events(), timings, standing: () => this.scheduler.standing(id) };
   }
 
-  async *#leased<Event>(
+  /** Work with one result. */
+  #task<Result>(
+    modelId: string,
+    caller: Caller,
+    units: number,
+    signal: AbortSignal,
+    work: (engine: Engine, modelKey: string) => Promise<Result>,
+  ): Task<Result> {
+    const id = randomUUID();
+    const timings = newTimings();
+    const result = async (): Promise<Result> => {
+      const leased = await this.#lease(id, modelId, caller, units, signal, timings);
+      try {
+        const found = await work(leased.engine, leased.modelKey);
+        leased.succeeded();
+        return found;
+      } catch (error) {
+        leased.failed(error);
+        throw error;
+      } finally {
+        leased.end();
+      }
+    };
+    return { id, result: result(), timings, standing: () => this.scheduler.standing(id) };
+  }
+
+  /** Waits for a lease. Whoever gets it must say how it went, and end it. */
+  async #lease(
     id: string,
     modelId: string,
     caller: Caller,
     units: number,
     signal: AbortSignal,
     timings: Timings,
-    work: (engine: Engine, modelKey: string, signal: AbortSignal) => AsyncIterable<Event>,
-  ): AsyncGenerator<Event, void, void> {
+  ): Promise<Leased> {
     const model = this.#catalog.get(modelId);
     if (!model) throw new EngineError('model_missing', modelId);
     const obstacle = this.#feasible(modelId);
     if (obstacle !== null) throw new InfeasibleError(obstacle);
-    const engine = this.#engine(model.engineId);
     const { slots } = this.scheduler.state.model(modelId);
     const costMs = (this.#unitMs(model) * units) / slots;
     const grant = await this.scheduler.submit({ id, modelId, costMs, ...caller }, signal);
-    Object.assign(timings, { queuedMs: grant.queuedMs, swapMs: grant.swapMs, granted: true });
+    timings.queuedMs = grant.queuedMs;
+    timings.swapMs = grant.swapMs;
+    timings.granted = true;
     const began = performance.now();
-    try {
-      yield* work(engine, model.key, signal);
-      this.#succeeded(model, (performance.now() - began) / Math.max(units, 0.01));
-    } catch (error) {
-      this.#troubled(model, error);
-      throw error;
-    } finally {
-      timings.runMs = performance.now() - began;
-      timings.gpuMs = this.#end(grant);
-    }
-  }
-
-  #end(grant: Grant): number {
-    return grant.end();
+    return {
+      engine: this.#engine(model.engineId),
+      modelKey: model.key,
+      succeeded: () => this.#succeeded(model, (performance.now() - began) / Math.max(units, 0.01)),
+      failed: (error) => this.#troubled(model, error),
+      end: () => {
+        timings.runMs = performance.now() - began;
+        timings.gpuMs = grant.end();
+      },
+    };
   }
 
   #succeeded(model: CatalogModel, unitMs: number): void {
-    this.#served.set(model.engineId, performance.now());
+    const now = performance.now();
+    this.#served.set(model.engineId, now);
+    // One measurement in a while is enough: under load there are thousands a second.
+    if (now - (this.#measuredAt.get(model.id) ?? Number.NEGATIVE_INFINITY) < timing.measureEveryMs) return;
+    this.#measuredAt.set(model.id, now);
     const key = this.#measureKey(model);
     this.#options.measurements.duration(key, 'unitMs', unitMs);
     const card = this.#telemetry.latest()?.card;
@@ -452,13 +521,9 @@ export class Gpu {
     if (!model || model.modality === 'image') return;
     const house: Caller = { tenant: '(house)', weight: 1, concurrency: 1, lane: 'batch' };
     const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(timing.recoveryMs)]);
-    const run = this.#run(model.id, house, 0.1, signal, async function* (engine, key, inner) {
-      yield await engine.health(key, inner);
-    });
+    const probed = this.#task(model.id, house, 0.1, signal, (engine, key) => engine.health(key, signal));
     try {
-      for await (const _ of run.events) {
-        // Nothing to do with the answer but to have it.
-      }
+      await probed.result;
     } catch {
       await this.#check(engineId);
     }
@@ -686,6 +751,10 @@ export class Gpu {
     const engine = this.#engine(model.engineId);
     void engine.prewarm?.(model.key, this.#closing.signal).catch(() => undefined);
   }
+}
+
+function newTimings(): Timings {
+  return { queuedMs: 0, swapMs: 0, runMs: 0, gpuMs: 0, granted: false };
 }
 
 function gib(bytes: number): string {

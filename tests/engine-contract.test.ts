@@ -36,9 +36,9 @@ function imageOf(model: EngineModel): ImageRequest {
   };
 }
 
-function chatOf(model: EngineModel, stream: boolean, words = 40): TextRequest {
+function chatOf(model: EngineModel, words = 40): TextRequest {
   const body = { messages: [{ role: 'user', content: 'hello' }], max_tokens: words, temperature: 0 };
-  return { modelKey: model.key, endpoint: 'chat/completions', stream, body };
+  return { modelKey: model.key, endpoint: 'chat/completions', body };
 }
 
 async function all<T>(events: AsyncIterable<T>): Promise<T[]> {
@@ -51,7 +51,7 @@ async function all<T>(events: AsyncIterable<T>): Promise<T[]> {
 function work(engine: Engine, model: EngineModel, signal: AbortSignal): Promise<(TextEvent | ImageEvent)[]> {
   return model.modality === 'image'
     ? all(engine.image(imageOf(model), { signal }))
-    : all(engine.text(chatOf(model, true), { signal }));
+    : all(engine.stream(chatOf(model), { signal }));
 }
 
 describe.each(cases)('%s', (name, make) => {
@@ -119,7 +119,7 @@ describe.each(cases)('%s', (name, make) => {
     const given = async (): Promise<void> => {
       const events: AsyncIterable<unknown> = slow
         ? engine.image(slow, { signal: abort.signal })
-        : engine.text(chatOf(model, true, 400), { signal: abort.signal });
+        : engine.stream(chatOf(model, 400), { signal: abort.signal });
       // Hung up on after its first sign of life.
       for await (const _ of events) abort.abort(new Error('nobody waits'));
     };
@@ -139,7 +139,7 @@ describe.each(cases)('%s', (name, make) => {
 
   test('what it cannot do it says', () => {
     if (model.modality === 'image')
-      expect(() => engine.text(chatOf(model, false), { signal: never })).toThrow(EngineError);
+      expect(() => engine.stream(chatOf(model), { signal: never })).toThrow(EngineError);
     else expect(() => engine.image(imageOf(model), { signal: never })).toThrow(EngineError);
   });
 });
@@ -163,9 +163,8 @@ describe.each(cases.filter(([name]) => name === 'lm-studio' || name.startsWith('
     });
 
     test('streamed and whole answers say the same, with usage either way', async () => {
-      const [whole] = await all(engine.text(chatOf(model, false), { signal: never }));
-      const streamed = await all(engine.text(chatOf(model, true), { signal: never }));
-      if (whole?.type !== 'end' || whole.body === null) throw new Error('no answer');
+      const whole = await engine.complete(chatOf(model), { signal: never });
+      const streamed = await all(engine.stream(chatOf(model), { signal: never }));
       expect(whole.usage).toMatchObject({ counted: false });
       const end = streamed.at(-1);
       expect(end?.type === 'end' && end.usage.completionTokens).toBe(whole.usage.completionTokens);
@@ -184,21 +183,21 @@ describe.each(cases.filter(([name]) => name === 'lm-studio' || name.startsWith('
         required: ['kind', 'ok'],
         additionalProperties: false,
       };
-      const request = chatOf(model, false, 400);
+      const request = chatOf(model, 400);
       const body = {
         ...request.body,
         response_format: { type: 'json_schema', json_schema: { name: 'x', schema } },
       };
-      const [end] = await all(engine.text({ ...request, body }, { signal: never }));
-      const content = JSON.parse(end?.type === 'end' ? (end.body ?? '') : '').choices[0].message.content;
+      const answer = await engine.complete({ ...request, body }, { signal: never });
+      const content = JSON.parse(answer.body).choices[0].message.content;
       expect(JSON.parse(content)).toEqual({ kind: expect.stringMatching(/^[xy]$/), ok: expect.any(Boolean) });
     });
 
     test('several requests at once, each with its own answer', async () => {
       const answers = await Promise.all(
-        [1, 2].map(() => all(engine.text(chatOf(model, false, 8), { signal: never }))),
+        [1, 2].map(() => engine.complete(chatOf(model, 8), { signal: never })),
       );
-      expect(answers.every(([end]) => end?.type === 'end')).toBe(true);
+      expect(answers.every(({ body }) => body.includes('choices'))).toBe(true);
     });
 
     test('embeddings: one vector a text, the same for the same', async () => {

@@ -37,16 +37,11 @@ async function start(): Promise<void> {
   await read();
 }
 
-async function read(stream = true): Promise<number> {
+async function read(): Promise<number> {
   const body = { messages: [{ role: 'user', content: 'hello there' }] };
+  const run = gpu.stream('demo-chat-3b', { endpoint: 'chat/completions', body }, caller, never);
   let events = 0;
-  for await (const _ of gpu.text(
-    'demo-chat-3b',
-    { endpoint: 'chat/completions', body, stream },
-    caller,
-    never,
-  ).events)
-    events += 1;
+  for await (const _ of run.events) events += 1;
   return events;
 }
 

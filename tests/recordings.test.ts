@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ImageRequest, TextEvent, TextRequest } from '../gpu/engines/engine.ts';
 import { EngineHttp } from '../gpu/engines/http.ts';
-import { relayEmbeddings, relayText } from '../gpu/engines/openai-wire.ts';
+import { relayCompletion, relayEmbeddings, relayText } from '../gpu/engines/openai-wire.ts';
 import { chooseProfile } from '../gpu/engines/profiles.ts';
 import { Webui } from '../gpu/engines/webui/adapter.ts';
 import { processes } from '../gpu/supervisor/processes.ts';
@@ -24,39 +24,47 @@ const signal = new AbortController().signal;
 
 describe('text, as KoboldCpp answers', () => {
   const model = 'koboldcpp/random-llama';
-  const ask = async (
-    stream: boolean,
-    endpoint: TextRequest['endpoint'] = 'chat/completions',
-  ): Promise<TextEvent[]> => {
+  const body = { messages: [{ role: 'user', content: 'Say hello.' }] };
+  const through = async <T>(use: (http: EngineHttp) => Promise<T>): Promise<T> => {
     const http = new EngineHttp(`http://127.0.0.1:${port}`, {
       limits: { firstByteTimeoutMs: 400, idleTimeoutMs: 400 },
     });
-    const body = { messages: [{ role: 'user', content: 'Say hello.' }] };
-    const events: TextEvent[] = [];
     try {
-      const request = { modelKey: model, endpoint, stream, body };
-      for await (const event of relayText(http, request, { signal, model, checkModel: true }))
-        events.push(event);
+      return await use(http);
     } finally {
       await http.close();
     }
-    return events;
   };
+  const options = { signal, model, checkModel: true };
+  const whole = () =>
+    through((http) =>
+      relayCompletion(http, { modelKey: model, endpoint: 'chat/completions', body }, options),
+    );
+  const streamed = (endpoint: TextRequest['endpoint'] = 'chat/completions') =>
+    through(async (http) => {
+      const events: TextEvent[] = [];
+      for await (const event of relayText(http, { modelKey: model, endpoint, body }, options))
+        events.push(event);
+      return events;
+    });
 
   test('a whole answer passes as it is, and its impossible usage (100/100/200) is counted instead', async () => {
     replay.serve('koboldcpp/chat');
-    const [end] = await ask(false);
-    expect(end).toMatchObject({ type: 'end', usage: { counted: true } });
-    const body = end?.type === 'end' ? JSON.parse(end.body ?? '') : null;
-    expect(body.usage).toEqual({ prompt_tokens: 100, completion_tokens: 100, total_tokens: 200 });
-    expect(end?.type === 'end' && end.usage.completionTokens).toBeLessThan(50);
+    const answer = await whole();
+    expect(answer.usage.counted).toBe(true);
+    expect(JSON.parse(answer.body).usage).toEqual({
+      prompt_tokens: 100,
+      completion_tokens: 100,
+      total_tokens: 200,
+    });
+    expect(answer.usage.completionTokens).toBeLessThan(50);
   });
 
   test.each(['koboldcpp/chat-stream', 'koboldcpp/chat-stream-stop'])(
     '%s: every event passes unchanged, and a [DONE] without its empty line counts',
     async (name) => {
       replay.serve(name);
-      const events = await ask(true);
+      const events = await streamed();
       const text = events
         .map((event) => (event.type === 'event' ? Buffer.from(event.bytes).toString() : ''))
         .join('');
@@ -68,23 +76,23 @@ describe('text, as KoboldCpp answers', () => {
 
   test('a streamed completion', async () => {
     replay.serve('koboldcpp/completions-stream');
-    expect((await ask(true, 'completions')).at(-1)?.type).toBe('end');
+    expect((await streamed('completions')).at(-1)?.type).toBe('end');
   });
 
   test('busy is the engine’s trouble, not the caller’s', async () => {
     replay.serve('koboldcpp/chat-busy');
-    await expect(ask(false)).rejects.toMatchObject({ kind: 'bad_answer', status: 503 });
+    await expect(whole()).rejects.toMatchObject({ kind: 'bad_answer', status: 503 });
   });
 
   test('200 with the body null is no answer', async () => {
     replay.serve('koboldcpp/chat-max-tokens-string');
-    await expect(ask(false)).rejects.toMatchObject({ kind: 'bad_answer' });
+    await expect(whole()).rejects.toMatchObject({ kind: 'bad_answer' });
   });
 
   test('P5: 200 and then nothing for ever is silence', async () => {
     replay.serve('koboldcpp/chat-stream-invalid');
     const began = performance.now();
-    await expect(ask(true)).rejects.toMatchObject({ kind: 'silent' });
+    await expect(streamed()).rejects.toMatchObject({ kind: 'silent' });
     expect(performance.now() - began).toBeLessThan(1_500);
   });
 

@@ -56,9 +56,7 @@ function post(
   });
 }
 
-async function errorOf(
-  response: Response,
-): Promise<{
+async function errorOf(response: Response): Promise<{
   code: string;
   message: string;
   param: string | null;

@@ -6,7 +6,7 @@ import { kilnhouse } from './kilnhouse.ts';
 import { scenarios } from './workload.ts';
 
 const seeds = Array.from({ length: 16 }, (_, i) => i + 1);
-const bounds = { interactiveSeconds: 120 };
+const bounds = { interactiveSeconds: 150 };
 
 /** The comparison with the peers' policies, and what the goals say of it. */
 export function reportScheduler(): void {
@@ -83,7 +83,7 @@ function judge(scenario: string, rows: readonly Figures[]): void {
   const others = rows.slice(0, -1);
   const say = (goal: string, met: boolean): void => console.log(`  ${met ? 'met   ' : 'MISSED'} ${goal}`);
   if (scenario === 'A' || scenario === 'B') {
-    const honest = others.filter(({ refused }) => refused < 0.0005);
+    const honest = others.filter(({ refused }) => refused === 0);
     const dominated = honest.some((row) => row.textP95 <= ours.textP95 && row.imageP95 <= ours.imageP95);
     const textRivals = honest.filter((row) => row.imageP95 <= ours.imageP95).map((row) => row.textP95);
     const imageRivals = honest.filter((row) => row.textP95 <= ours.textP95).map((row) => row.imageP95);
@@ -91,7 +91,7 @@ function judge(scenario: string, rows: readonly Figures[]): void {
     const byImage = 1 - ours.imageP95 / Math.min(...imageRivals);
     say(
       'on the front of (text p95, image p95) among those that refuse nothing',
-      !dominated && ours.refused < 0.0005,
+      !dominated && ours.refused === 0,
     );
     const better = Math.max(textRivals.length ? byText : 1, imageRivals.length ? byImage : 1);
     const figures = `text ${percent(byText, textRivals)}, image ${percent(byImage, imageRivals)}`;

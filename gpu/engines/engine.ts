@@ -60,23 +60,23 @@ export interface TextRequest {
   readonly endpoint: 'chat/completions' | 'completions';
   /** The caller's OpenAI body. The adapter replaces `model` and leaves the rest as it came. */
   readonly body: Readonly<Record<string, unknown>>;
-  readonly stream: boolean;
 }
 
 export type TextEvent =
   /** One complete server-sent event, byte for byte as the engine sent it. */
   | { readonly type: 'event'; readonly bytes: Uint8Array }
-  /** The last one. `body` is the whole answer of a request that was not streamed. */
-  | { readonly type: 'end'; readonly body: string | null; readonly usage: Usage };
+  /** The last one. */
+  | { readonly type: 'end'; readonly usage: Usage };
+
+/** A whole answer: the engine's JSON as it came, and what it used. */
+export interface Answer {
+  readonly body: string;
+  readonly usage: Usage;
+}
 
 export interface EmbedRequest {
   readonly modelKey: string;
   readonly body: Readonly<Record<string, unknown>>;
-}
-
-export interface EmbedReply {
-  readonly body: string;
-  readonly usage: Usage;
 }
 
 /** One picture. More than one is more than one lease, so that others get a turn in between. */
@@ -129,8 +129,11 @@ export interface Engine {
   estimate(model: EngineModel): number;
   /** Reads what a load will read, so that it comes from memory. Best effort. */
   prewarm?(key: string, signal: AbortSignal): Promise<void>;
-  text(request: TextRequest, options: WorkOptions): AsyncIterable<TextEvent>;
-  embed(request: EmbedRequest, options: WorkOptions): Promise<EmbedReply>;
+  /** A text as it is written. */
+  stream(request: TextRequest, options: WorkOptions): AsyncIterable<TextEvent>;
+  /** A text when it is written. */
+  complete(request: TextRequest, options: WorkOptions): Promise<Answer>;
+  embed(request: EmbedRequest, options: WorkOptions): Promise<Answer>;
   image(request: ImageRequest, options: WorkOptions): AsyncIterable<ImageEvent>;
   /** Generates a little on a loaded model: a list that answers proves nothing. */
   health(loadedKey: string, signal: AbortSignal): Promise<void>;

@@ -99,19 +99,24 @@ export class EngineHttp {
 /** The whole body as text, bounded. */
 export async function readText(response: Dispatcher.ResponseData, options: CallOptions): Promise<string> {
   const maxBytes = options.maxBytes ?? httpLimits.maxJsonBytes;
-  const chunks: Buffer[] = [];
-  let length = 0;
   try {
-    for await (const chunk of response.body) {
-      const bytes: Buffer = chunk;
-      length += bytes.length;
-      if (length > maxBytes) throw new EngineError('bad_answer', `It was longer than ${maxBytes} bytes.`);
-      chunks.push(bytes);
-    }
+    return await new Promise((resolve, reject) => {
+      const chunks: Buffer[] = [];
+      let length = 0;
+      const take = (chunk: Buffer): void => {
+        length += chunk.length;
+        chunks.push(chunk);
+        if (length > maxBytes)
+          response.body.destroy(new EngineError('bad_answer', `It was longer than ${maxBytes} bytes.`));
+      };
+      response.body
+        .on('data', take)
+        .once('end', () => resolve(Buffer.concat(chunks, length).toString('utf8')))
+        .once('error', reject);
+    });
   } catch (error) {
     throw networkError(error, options.signal, 'broken_stream');
   }
-  return Buffer.concat(chunks, length).toString('utf8');
 }
 
 export function parseJson(text: string): unknown {

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { EngineError } from './engine-error.ts';
-import type { EmbedReply, EmbedRequest, TextEvent, TextRequest } from './engine.ts';
+import type { Dispatcher } from 'undici';
+import type { Answer, EmbedRequest, TextEvent, TextRequest } from './engine.ts';
 import {
   type EngineHttp,
   engineRefusal,
@@ -21,51 +22,68 @@ export interface WireOptions {
   readonly checkModel: boolean;
 }
 
-/** A chat or text completion over OpenAI's protocol, as complete events or one body, checked as it passes. */
+/** A streamed chat or text completion over OpenAI's protocol, as complete events, checked as they pass. */
 export async function* relayText(
   http: EngineHttp,
   request: TextRequest,
   options: WireOptions,
 ): AsyncGenerator<TextEvent, void, void> {
-  const askedForUsage = field(field(request.body, 'stream_options'), 'include_usage') === true;
+  const streamOptions = asObject(request.body['stream_options']);
   const body = {
     ...request.body,
     model: options.model,
-    stream: request.stream,
+    stream: true,
     // Usage is always asked for, because work is metered; a caller who did not ask is not shown it.
-    ...(request.stream && {
-      stream_options: { ...asObject(request.body['stream_options']), include_usage: true },
-    }),
+    stream_options: { ...streamOptions, include_usage: true },
   };
-  const promptBytes = textBytes(request.body['messages'] ?? request.body['prompt']);
-  const response = await http.send(`/v1/${request.endpoint}`, {
-    body,
-    signal: options.signal,
-    timeoutMs: http.limits.firstByteTimeoutMs,
-  });
+  const response = await post(http, `/v1/${request.endpoint}`, body, options);
   const type = String(response.headers['content-type'] ?? '');
-  if (!request.stream || response.statusCode >= 400) {
-    const text = await readText(response, { signal: options.signal });
-    if (response.statusCode >= 400) throw engineRefusal(response.statusCode, text);
-    yield wholeAnswer(text, promptBytes, options);
-    return;
-  }
   if (!type.startsWith('text/event-stream')) {
     await response.body.dump().catch(() => undefined);
     throw new EngineError('bad_answer', `It was asked for a stream and sent ${type || 'no content type'}.`);
   }
-  yield* relayStream(response.body, { promptBytes, askedForUsage, limits: http.limits, ...options });
+  yield* relayStream(response.body, {
+    ...options,
+    promptBytes: promptBytes(request),
+    askedForUsage: streamOptions['include_usage'] === true,
+    limits: http.limits,
+  });
 }
 
-function wholeAnswer(text: string, promptBytes: number, options: WireOptions): TextEvent {
+/** A whole chat or text completion, checked. */
+export async function relayCompletion(
+  http: EngineHttp,
+  request: TextRequest,
+  options: WireOptions,
+): Promise<Answer> {
+  const body = { ...request.body, model: options.model, stream: false };
+  const response = await post(http, `/v1/${request.endpoint}`, body, options);
+  const text = await readText(response, options);
   const answer = parseJson(text);
   const choices = field(answer, 'choices');
   const first: unknown = Array.isArray(choices) ? choices[0] : undefined;
   if (typeof first !== 'object' || first === null) throw new EngineError('bad_answer', 'It holds no choice.');
   checkModel(answer, options);
   const completionBytes = textBytes(field(first, 'message') ?? field(first, 'text'));
-  const seen = { promptBytes, completionBytes, completionEvents: 0 };
-  return { type: 'end', body: text, usage: believableUsage(field(answer, 'usage'), seen) };
+  const seen = { promptBytes: promptBytes(request), completionBytes, completionEvents: 0 };
+  return { body: text, usage: believableUsage(field(answer, 'usage'), seen) };
+}
+
+/** Posts work and returns the answer's head; an error status is thrown as what it means. */
+async function post(
+  http: EngineHttp,
+  path: string,
+  body: unknown,
+  { signal }: WireOptions,
+): Promise<Dispatcher.ResponseData> {
+  const response = await http.send(path, { body, signal, timeoutMs: http.limits.firstByteTimeoutMs });
+  if (response.statusCode >= 400)
+    throw engineRefusal(response.statusCode, await readText(response, { signal }));
+  return response;
+}
+
+function promptBytes({ body }: TextRequest): number {
+  return textBytes(body['messages'] ?? body['prompt']);
 }
 
 async function* relayStream(
@@ -125,7 +143,7 @@ async function* relayStream(
     watchdog.stop();
   }
   if (!done) throw new EngineError('broken_stream', 'The end of the stream was missing.');
-  yield { type: 'end', body: null, usage: believableUsage(usage, seen) };
+  yield { type: 'end', usage: believableUsage(usage, seen) };
 }
 
 /** Cuts a stream whose engine falls silent. Time in which our own reader holds us up does not count. */
@@ -168,19 +186,14 @@ class Watchdog {
   }
 }
 
+/** Vectors of texts, one for each. */
 export async function relayEmbeddings(
   http: EngineHttp,
   request: EmbedRequest,
   options: WireOptions,
-): Promise<EmbedReply> {
-  const body = { ...request.body, model: options.model };
-  const response = await http.send('/v1/embeddings', {
-    body,
-    signal: options.signal,
-    timeoutMs: http.limits.firstByteTimeoutMs,
-  });
-  const text = await readText(response, { signal: options.signal });
-  if (response.statusCode >= 400) throw engineRefusal(response.statusCode, text);
+): Promise<Answer> {
+  const response = await post(http, '/v1/embeddings', { ...request.body, model: options.model }, options);
+  const text = await readText(response, options);
   const answer = parseJson(text);
   const data = field(answer, 'data');
   const input = request.body['input'];

@@ -27,8 +27,8 @@ export interface QueueLimits {
 }
 
 export const defaultQueueLimits: QueueLimits = {
-  totalMs: { interactive: 120_000, batch: 4 * 3_600_000 },
-  perTenantMs: { interactive: 90_000, batch: 3_600_000 },
+  totalMs: { interactive: 150_000, batch: 4 * 3_600_000 },
+  perTenantMs: { interactive: 112_500, batch: 3_600_000 },
 };
 
 /** The queue is full: order cannot help any more, so who comes now is told when to come back. */

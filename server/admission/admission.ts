@@ -31,8 +31,8 @@ export interface Ticket {
   readonly id: string;
   readonly identity: Identity;
   readonly caller: Caller;
-  /** Aborted when the key is revoked or the tenant disabled while the work runs. */
-  readonly signal: AbortSignal;
+  /** Called when the key is revoked or the tenant disabled while the work runs. */
+  onRevoked(end: (reason: ApiError) => void): void;
   settle(actual: Actual, timings: Timings): void;
   /** The work did not succeed; what it used so far is still written down. */
   void(error: unknown, actual: Actual, timings: Timings): void;
@@ -40,7 +40,7 @@ export interface Ticket {
 
 interface Open {
   readonly identity: Identity;
-  readonly abort: AbortController;
+  end: ((reason: ApiError) => void) | null;
 }
 
 /** The one gate: key, tenant, plan, rate, concurrency, prompt policy, in this order, for every road. */
@@ -171,8 +171,8 @@ export class Admission {
   #ticket(identity: Identity, wish: Wish): Ticket {
     const id = randomUUID();
     const { tenant } = identity;
-    const abort = new AbortController();
-    this.#open.set(id, { identity, abort });
+    const open: Open = { identity, end: null };
+    this.#open.set(id, open);
     this.#openByTenant.set(tenant.id, this.open(tenant.id) + 1);
     const close = (): boolean => {
       if (!this.#open.delete(id)) return false;
@@ -190,7 +190,9 @@ export class Admission {
         concurrency: tenant.limits.concurrent,
         lane: wish.lane,
       },
-      signal: abort.signal,
+      onRevoked: (end) => {
+        open.end = end;
+      },
       settle: (actual, timings) => {
         if (close()) this.#record(identity, wish, id, 'ok', null, actual, timings);
       },
@@ -242,10 +244,10 @@ export class Admission {
   }
 
   #endRevoked(): void {
-    for (const { identity, abort } of this.#open.values()) {
+    for (const { identity, end } of this.#open.values()) {
       const current = this.#tenants.byHash(identity.keyHash);
       if (current && !current.tenant.disabled) continue;
-      abort.abort(new ApiError('invalid_api_key', 'The API key was revoked.'));
+      end?.(new ApiError('invalid_api_key', 'The API key was revoked.'));
     }
   }
 }

@@ -1,5 +1,6 @@
 /** Zero-width and other marks that split a word for a reader's eye not at all. */
 const invisible = /\p{Default_Ignorable_Code_Point}/gu;
+const plain = /^[\t\n\r -~]*$/;
 const lookAlikes: Readonly<Record<string, string>> = {
   '0': 'o',
   '1': 'i',
@@ -16,10 +17,11 @@ const lookAlikes: Readonly<Record<string, string>> = {
  * digits that stand for letters read as those.
  */
 export function wordsOf(text: string): string[] {
-  return text
-    .normalize('NFKD')
-    .replaceAll(invisible, '')
-    .replaceAll(/\p{M}/gu, '')
+  // Most prompts are plain ASCII, where nothing has to be folded.
+  const folded = plain.test(text)
+    ? text
+    : text.normalize('NFKD').replaceAll(invisible, '').replaceAll(/\p{M}/gu, '');
+  return folded
     .toLowerCase()
     .split(/[^\p{L}\p{N}@$]+/u)
     .filter(Boolean)

@@ -78,7 +78,7 @@ export const Config = Type.Object(
         ),
         interactiveQueueSeconds: Type.Integer({
           minimum: 10,
-          default: 120,
+          default: 150,
           description:
             'Interactive work that may wait, in GPU seconds; above it requests are refused with Retry-After.',
         }),

@@ -27,7 +27,8 @@ export async function makeImages(
   { model, count, request, ticket }: ImageJob,
   held: HeldReply,
 ): Promise<Picture[]> {
-  const signal = AbortSignal.any([held.signal, ticket.signal]);
+  const { signal } = held;
+  ticket.onRevoked((reason) => held.abort(reason));
   const total: Timings = { queuedMs: 0, swapMs: 0, runMs: 0, gpuMs: 0, granted: false };
   const pictures: Picture[] = [];
   const first = request.seed < 0 ? randomInt(2 ** 31) : request.seed;

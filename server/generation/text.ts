@@ -1,10 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { CatalogModel } from '../../gpu/catalog.ts';
-import type { Usage } from '../../gpu/engines/usage.ts';
-import type { Gpu, Run } from '../../gpu/gpu.ts';
+import type { Answer } from '../../gpu/engines/engine.ts';
+import type { Gpu, Task } from '../../gpu/gpu.ts';
 import type { Admission, Ticket } from '../admission/admission.ts';
-import { ApiError, asApiError } from '../http/api-error.ts';
-import { ClientGone, HeldReply, type Waiting } from '../http/held-reply.ts';
+import { ApiError } from '../http/api-error.ts';
+import { HeldReply, type Waiting } from '../http/held-reply.ts';
 import type { Identity } from '../tenants/tenants.ts';
 
 export interface GenerationDeps {
@@ -41,8 +41,8 @@ export function modelFor(
 }
 
 /** What a waiting client is told about its place. */
-export function waitingOf(run: Run<unknown>): Waiting | undefined {
-  const standing = run.standing();
+export function waitingOf(work: Pick<Task<unknown>, 'standing'>): Waiting | undefined {
+  const standing = work.standing();
   return standing && { position: standing.position, etaMs: standing.etaMs, reason: standing.reason };
 }
 
@@ -60,56 +60,61 @@ export interface TextJob {
 
 /** Answers with what the engine says, as it says it: streamed events pass through unchanged. */
 export async function relayText(
-  { gpu }: GenerationDeps,
-  { model, endpoint, body, ticket }: TextJob,
+  deps: GenerationDeps,
+  job: TextJob,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<void> {
-  const stream = body['stream'] === true;
-  const held = new HeldReply(request, reply, stream ? 'events' : 'json');
-  const signal = AbortSignal.any([held.signal, ticket.signal]);
-  const run = gpu.text(model.id, { endpoint, body, stream }, ticket.caller, signal);
+  const streamed = job.body['stream'] === true;
+  const held = new HeldReply(request, reply, streamed ? 'events' : 'json');
+  try {
+    if (streamed) await streamText(deps, job, held);
+    else held.end((await completeText(deps, job, held)).body);
+  } catch (error) {
+    held.fail(error);
+  }
+}
+
+async function streamText({ gpu }: GenerationDeps, job: TextJob, held: HeldReply): Promise<void> {
+  const { model, endpoint, body, ticket } = job;
+  const run = gpu.stream(model.id, { endpoint, body }, ticket.caller, held.signal);
+  ticket.onRevoked((reason) => held.abort(reason));
   held.tellWaiting(() => waitingOf(run));
   let passed = 0;
   try {
-    let usage: Usage | null = null;
     for await (const event of run.events) {
       if (event.type === 'event') {
         passed += 1;
         await held.write(event.bytes);
       } else {
-        ({ usage } = event);
-        held.end(event.body ?? undefined);
+        ticket.settle(event.usage, run.timings);
+        held.end();
       }
     }
-    ticket.settle(usage ?? {}, run.timings);
   } catch (error) {
-    const cause = causeOf(error, signal);
+    const cause = causeOf(error, held.signal);
     ticket.void(cause, { completionTokens: passed }, run.timings);
-    if (!(cause instanceof ClientGone)) held.fail(asApiError(cause));
+    throw cause;
   }
 }
 
-/** Text as a value, for routes that shape their own answer. The client is kept waiting by `held`. */
-export async function completeText(
-  { gpu }: GenerationDeps,
-  { model, endpoint, body, ticket }: TextJob,
-  held: HeldReply,
-): Promise<{ body: string; usage: Usage }> {
-  const signal = AbortSignal.any([held.signal, ticket.signal]);
-  const run = gpu.text(model.id, { endpoint, body, stream: false }, ticket.caller, signal);
-  held.tellWaiting(() => waitingOf(run));
+/** A whole answer as a value; the client is kept waiting by `held`. */
+export function completeText({ gpu }: GenerationDeps, job: TextJob, held: HeldReply): Promise<Answer> {
+  const { model, endpoint, body, ticket } = job;
+  return settled(gpu.complete(model.id, { endpoint, body }, ticket.caller, held.signal), ticket, held);
+}
+
+/** The result of a task, with the ticket settled or voided by how it went. */
+export async function settled(task: Task<Answer>, ticket: Ticket, held: HeldReply): Promise<Answer> {
+  ticket.onRevoked((reason) => held.abort(reason));
+  held.tellWaiting(() => waitingOf(task));
   try {
-    for await (const event of run.events) {
-      if (event.type === 'end' && event.body !== null) {
-        ticket.settle(event.usage, run.timings);
-        return { body: event.body, usage: event.usage };
-      }
-    }
-    throw new Error('the engine ended without an answer');
+    const answer = await task.result;
+    ticket.settle(answer.usage, task.timings);
+    return answer;
   } catch (error) {
-    const cause = causeOf(error, signal);
-    ticket.void(cause, {}, run.timings);
+    const cause = causeOf(error, held.signal);
+    ticket.void(cause, {}, task.timings);
     throw cause;
   }
 }

@@ -23,6 +23,8 @@ export function baseApp(logger: FastifyBaseLogger): BaseApp {
   const app: BaseApp = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
+    // Lines name the request they are about themselves; a logger of its own for each request costs too much.
+    childLoggerFactory: (parent) => parent,
     genReqId: () => randomUUID(),
     requestIdHeader: false,
     bodyLimit: limits.bodyBytes,
@@ -45,18 +47,26 @@ export function baseApp(logger: FastifyBaseLogger): BaseApp {
     for (const one of [method].flat()) known.methods.add(one);
     paths.set(url, known);
   });
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
+    done();
   });
-  app.addHook('onResponse', async (request, reply) => {
-    const about = {
-      method: request.method,
-      route: request.routeOptions.url,
-      status: reply.statusCode,
-      ms: Math.round(reply.elapsedTime),
-    };
-    request.log.info(about, 'request');
-  });
+  // What went well is in the usage table; a line for each request is for those who look for something.
+  if (['debug', 'trace'].includes(logger.level)) {
+    app.addHook('onResponse', (request, reply, done) => {
+      const { method } = request;
+      const ms = Math.round(reply.elapsedTime);
+      const about = {
+        requestId: request.id,
+        method,
+        route: request.routeOptions.url,
+        status: reply.statusCode,
+        ms,
+      };
+      app.log.debug(about, 'request');
+      done();
+    });
+  }
   app.setErrorHandler((error: FastifyError | Error, request, reply) =>
     sendError(asRequestError(error), request, reply),
   );
@@ -79,9 +89,15 @@ export function baseApp(logger: FastifyBaseLogger): BaseApp {
   return app;
 }
 
+/** One line for every error: our own and the engines' with what caused them, the callers' without. */
+export function logError(error: ApiError, { id, log }: FastifyRequest): void {
+  const about = { requestId: id, code: error.code };
+  if (error.status >= 500) log.warn({ ...about, err: error.cause ?? error }, 'request failed');
+  else log.info(about, 'request refused');
+}
+
 export function sendError(error: ApiError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  if (error.status >= 500)
-    request.log.warn({ err: error.cause ?? error, code: error.code }, 'request failed');
+  logError(error, request);
   if (error.retryAfterSeconds !== null) reply.header('retry-after', String(error.retryAfterSeconds));
   return reply
     .status(error.status)

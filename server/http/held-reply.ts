@@ -1,7 +1,15 @@
 import { once } from 'node:events';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { limits } from '../contract/limits.ts';
-import type { ApiError } from './api-error.ts';
+import { asApiError } from './api-error.ts';
+import { logError } from './base-app.ts';
+
+const jsonHeaders = { 'content-type': 'application/json; charset=utf-8' } as const;
+const eventHeaders = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache, no-transform',
+  'x-accel-buffering': 'no',
+} as const;
 
 /** What a waiting client is told. */
 export interface Waiting {
@@ -42,7 +50,12 @@ export class HeldReply {
     this.#waiting = waiting;
   }
 
-  /** Aborted when the client hangs up before the answer is complete. */
+  /** Gives the work up for a reason other than the client's. */
+  abort(reason: Error): void {
+    this.#gone.abort(reason);
+  }
+
+  /** Aborted when the client hangs up before the answer is complete, or the work is given up. */
   get signal(): AbortSignal {
     return this.#gone.signal;
   }
@@ -70,20 +83,26 @@ export class HeldReply {
 
   end(piece?: string): void {
     this.#stopHeartbeat();
+    // An answer that is whole before anything was sent goes out in one write, with its length.
+    if (!this.#started && piece !== undefined)
+      this.#start({ 'content-length': String(Buffer.byteLength(piece)) });
     this.#start();
     this.#reply.raw.end(piece);
   }
 
-  fail(error: ApiError): void {
+  /** Ends the answer with an error, in whatever way is left; nobody is told when the client has gone. */
+  fail(cause: unknown): void {
     this.#stopHeartbeat();
     const { raw } = this.#reply;
-    if (raw.destroyed || raw.writableEnded) return;
+    if (cause instanceof ClientGone || raw.destroyed || raw.writableEnded) return;
+    const error = asApiError(cause);
+    logError(error, this.#reply.request);
     const body = JSON.stringify(error.body(this.#reply.request.id));
     if (!this.#started) {
       this.#started = true;
-      raw.writeHead(error.status, {
-        ...this.#ownHeaders(),
-        'content-type': 'application/json; charset=utf-8',
+      this.#writeHead(error.status, {
+        ...jsonHeaders,
+        'content-length': String(Buffer.byteLength(body)),
         ...(error.retryAfterSeconds !== null && { 'retry-after': String(error.retryAfterSeconds) }),
       });
       raw.end(body);
@@ -91,28 +110,19 @@ export class HeldReply {
     else raw.write(body, () => raw.destroy());
   }
 
-  /** Headers that were set on the reply before it was taken over (request id, limits). */
-  #ownHeaders(): Record<string, string> {
-    return Object.fromEntries(
-      Object.entries(this.#reply.getHeaders()).flatMap(([name, value]) =>
-        value === undefined ? [] : [[name, String(value)]],
-      ),
-    );
-  }
-
-  #start(): void {
+  #start(more: Readonly<Record<string, string>> = {}): void {
     if (this.#started) return;
     this.#started = true;
-    this.#reply.raw.writeHead(200, {
-      ...this.#ownHeaders(),
-      ...(this.#kind === 'events'
-        ? {
-            'content-type': 'text/event-stream; charset=utf-8',
-            'cache-control': 'no-cache, no-transform',
-            'x-accel-buffering': 'no',
-          }
-        : { 'content-type': 'application/json; charset=utf-8' }),
-    });
+    this.#writeHead(200, { ...(this.#kind === 'events' ? eventHeaders : jsonHeaders), ...more });
+  }
+
+  /** With the headers that were set on the reply before it was taken over (request id, limits). */
+  #writeHead(status: number, headers: Readonly<Record<string, string>>): void {
+    const { raw } = this.#reply;
+    for (const [name, value] of Object.entries(this.#reply.getHeaders())) {
+      if (value !== undefined) raw.setHeader(name, value);
+    }
+    raw.writeHead(status, headers);
   }
 
   #schedule(afterMs: number): void {

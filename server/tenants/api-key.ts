@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 
 const prefix = 'kh_';
 
@@ -9,10 +9,10 @@ export function newApiKey(): string {
 
 /** SHA-256 is enough for a key that is random itself; it is looked up by this, so nothing compares prefixes. */
 export function hashApiKey(key: string): string {
-  return createHash('sha256').update(key).digest('hex');
+  return hash('sha256', key, 'hex');
 }
 
 /** A name for a key in logs and usage that does not help anyone to use it. */
-export function keyId(hash: string): string {
-  return hash.slice(0, 12);
+export function keyId(keyHash: string): string {
+  return keyHash.slice(0, 12);
 }

@@ -37,7 +37,29 @@ export interface UsageDay extends Omit<UsageTotals, 'failed' | 'credits'> {
   model: string;
 }
 
-const batching = { rows: 200, everyMs: 250 } as const;
+const batching = { rows: 2_000, everyMs: 250 } as const;
+
+/** In the order of the insert. */
+function columnsOf(row: UsageRow): (string | number | null)[] {
+  return [
+    row.id,
+    row.at,
+    row.tenant,
+    row.keyId,
+    row.feature,
+    row.model,
+    row.status,
+    row.errorCode,
+    row.promptTokens,
+    row.completionTokens,
+    row.images,
+    row.queueMs,
+    row.swapMs,
+    row.runMs,
+    row.gpuMs,
+    row.credits,
+  ];
+}
 
 /**
  * Writes usage rows a batch at a time: a commit waits for the disk, and requests must not. What a crash loses is at
@@ -56,11 +78,10 @@ export class UsageStore {
     const insert = db.prepare(
       `insert into usage (id, at, tenant, key_id, feature, model, status, error_code, prompt_tokens,
          completion_tokens, images, queue_ms, swap_ms, run_ms, gpu_ms, credits)
-       values (@id, @at, @tenant, @keyId, @feature, @model, @status, @errorCode, @promptTokens,
-         @completionTokens, @images, @queueMs, @swapMs, @runMs, @gpuMs, @credits)`,
+       values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     );
     this.#write = db.transaction((rows: readonly UsageRow[]) => {
-      for (const row of rows) insert.run(row);
+      for (const row of rows) insert.run(...columnsOf(row));
     });
   }
 

@@ -6,7 +6,7 @@ import type { SupervisedChild, Supervisor } from '../../supervisor/supervisor.ts
 import { estimateTextBytes } from '../../vram/estimate.ts';
 import { EngineError } from '../engine-error.ts';
 import type {
-  EmbedReply,
+  Answer,
   EmbedRequest,
   Engine,
   EngineDescription,
@@ -20,7 +20,7 @@ import type {
   WorkOptions,
 } from '../engine.ts';
 import { EngineHttp, field, type HttpLimits } from '../http.ts';
-import { relayEmbeddings, relayText } from '../openai-wire.ts';
+import { relayCompletion, relayEmbeddings, relayText } from '../openai-wire.ts';
 import { type GgufHeader, readGgufHeader } from './gguf-header.ts';
 
 export interface LlamaCppOptions {
@@ -169,11 +169,15 @@ export class LlamaCpp implements Engine {
     }
   }
 
-  text(request: TextRequest, { signal }: WorkOptions): AsyncIterable<TextEvent> {
+  stream(request: TextRequest, { signal }: WorkOptions): AsyncIterable<TextEvent> {
     return relayText(this.#http, request, { signal, model: request.modelKey, checkModel: true });
   }
 
-  embed(request: EmbedRequest, { signal }: WorkOptions): Promise<EmbedReply> {
+  complete(request: TextRequest, { signal }: WorkOptions): Promise<Answer> {
+    return relayCompletion(this.#http, request, { signal, model: request.modelKey, checkModel: true });
+  }
+
+  embed(request: EmbedRequest, { signal }: WorkOptions): Promise<Answer> {
     return relayEmbeddings(this.#http, request, { signal, model: request.modelKey, checkModel: true });
   }
 
@@ -183,8 +187,8 @@ export class LlamaCpp implements Engine {
 
   async health(loadedKey: string, signal: AbortSignal): Promise<void> {
     const body = { prompt: 'a', max_tokens: 1 };
-    const request = { modelKey: loadedKey, endpoint: 'completions', body, stream: false } as const;
-    for await (const event of this.text(request, { signal })) if (event.type === 'end') return;
+    const request = { modelKey: loadedKey, endpoint: 'completions', body } as const;
+    await this.complete(request, { signal });
   }
 
   async stop(): Promise<void> {

@@ -1,7 +1,7 @@
 import { estimateTextBytes } from '../../vram/estimate.ts';
 import { EngineError } from '../engine-error.ts';
 import type {
-  EmbedReply,
+  Answer,
   EmbedRequest,
   Engine,
   EngineDescription,
@@ -16,7 +16,7 @@ import type {
   WorkOptions,
 } from '../engine.ts';
 import { EngineHttp, field, type HttpLimits } from '../http.ts';
-import { relayEmbeddings, relayText } from '../openai-wire.ts';
+import { relayCompletion, relayEmbeddings, relayText } from '../openai-wire.ts';
 import type { LmsCli } from './lms.ts';
 
 export interface LmStudioOptions {
@@ -209,12 +209,16 @@ export class LmStudio implements Engine {
     });
   }
 
-  text(request: TextRequest, { signal }: WorkOptions): AsyncIterable<TextEvent> {
+  stream(request: TextRequest, { signal }: WorkOptions): AsyncIterable<TextEvent> {
     // With one model loaded, LM Studio answers for any name; so the answer's name is checked.
     return relayText(this.#http, request, { signal, model: request.modelKey, checkModel: true });
   }
 
-  embed(request: EmbedRequest, { signal }: WorkOptions): Promise<EmbedReply> {
+  complete(request: TextRequest, { signal }: WorkOptions): Promise<Answer> {
+    return relayCompletion(this.#http, request, { signal, model: request.modelKey, checkModel: true });
+  }
+
+  embed(request: EmbedRequest, { signal }: WorkOptions): Promise<Answer> {
     return relayEmbeddings(this.#http, request, { signal, model: request.modelKey, checkModel: false });
   }
 
@@ -224,8 +228,8 @@ export class LmStudio implements Engine {
 
   async health(loadedKey: string, signal: AbortSignal): Promise<void> {
     const body = { messages: [{ role: 'user', content: 'Say yes.' }], max_tokens: 1, temperature: 0 };
-    const request = { modelKey: loadedKey, endpoint: 'chat/completions', body, stream: false } as const;
-    for await (const event of this.text(request, { signal })) if (event.type === 'end') return;
+    const request = { modelKey: loadedKey, endpoint: 'chat/completions', body } as const;
+    await this.complete(request, { signal });
   }
 
   async stop(): Promise<void> {

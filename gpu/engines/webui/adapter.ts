@@ -3,7 +3,7 @@ import type { SupervisedChild, Supervisor } from '../../supervisor/supervisor.ts
 import { estimateImageBytes } from '../../vram/estimate.ts';
 import { EngineError } from '../engine-error.ts';
 import type {
-  EmbedReply,
+  Answer,
   Engine,
   EngineDescription,
   EngineModel,
@@ -193,11 +193,15 @@ export class Webui implements Engine {
     return estimateImageBytes({ sizeBytes, workingBytes: this.#options.profile.workingBytes });
   }
 
-  text(): AsyncIterable<TextEvent> {
+  stream(): AsyncIterable<TextEvent> {
     throw new EngineError('unsupported', 'A Stable Diffusion web UI writes no text.');
   }
 
-  embed(): Promise<EmbedReply> {
+  complete(): Promise<Answer> {
+    return Promise.reject(new EngineError('unsupported', 'A Stable Diffusion web UI writes no text.'));
+  }
+
+  embed(): Promise<Answer> {
     return Promise.reject(new EngineError('unsupported', 'A Stable Diffusion web UI makes no embeddings.'));
   }
 

@@ -1,6 +1,7 @@
 -- One row for each request that reached admission: who, what, how long, how it ended. Prompts are never stored.
 create table usage (
-  id text primary key,
+  sequence integer primary key,
+  id text not null,
   at integer not null,
   tenant text not null,
   key_id text not null,

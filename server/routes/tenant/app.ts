@@ -8,7 +8,7 @@ import { imageRoutes } from './images.ts';
 import { modelRoutes } from './models.ts';
 import { platformRoutes } from './platform.ts';
 import { simpleRoutes } from './simple.ts';
-import { keyOf, type TenantDeps, tellLimits } from './tenant-context.ts';
+import { keyOf, type TenantDeps } from './tenant-context.ts';
 import { textRoutes } from './text.ts';
 
 /** The API that tenants use. Built here, listened to elsewhere. */
@@ -16,10 +16,11 @@ export async function tenantApp(deps: TenantDeps, logger: FastifyBaseLogger): Pr
   const app = baseApp(logger);
   app.decorateRequest('identity', null);
   // Before the body is read: who has no key does not get to send thirty megabytes.
-  app.addHook('onRequest', async (request, reply) => {
-    if (request.is404 || request.routeOptions.config.open) return;
-    request.identity = deps.admission.authenticate(keyOf(request));
-    tellLimits(reply, deps.admission, request.identity);
+  app.addHook('onRequest', (request, _reply, done) => {
+    if (!request.is404 && !request.routeOptions.config.open) {
+      request.identity = deps.admission.authenticate(keyOf(request));
+    }
+    done();
   });
   const { bytes, files, fields, fieldBytes } = limits.upload;
   app.addHook('onRoute', (route) => {

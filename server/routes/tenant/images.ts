@@ -7,8 +7,8 @@ import { ImageGenerationBody, ImageList } from '../../contract/openai.ts';
 import { imageDefaults, type ImageJob, makeImages, parseSize } from '../../generation/images.ts';
 import { modelFor } from '../../generation/text.ts';
 import { cleanImage, cleanMask, sizeOf } from '../../generation/uploaded-image.ts';
-import { ApiError, asApiError } from '../../http/api-error.ts';
-import { ClientGone, HeldReply } from '../../http/held-reply.ts';
+import { ApiError } from '../../http/api-error.ts';
+import { HeldReply } from '../../http/held-reply.ts';
 import { limits } from '../../contract/limits.ts';
 import { admit, identityOf, type TenantDeps } from './tenant-context.ts';
 
@@ -153,7 +153,7 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
       );
       held.end(JSON.stringify({ created: Math.floor(Date.now() / 1000), data }));
     } catch (error) {
-      if (!(error instanceof ClientGone)) held.fail(asApiError(error));
+      held.fail(error);
     }
   }
 };

@@ -9,8 +9,8 @@ import {
 } from '../../contract/openai.ts';
 import { checkedSize, imageDefaults, makeImages } from '../../generation/images.ts';
 import { completeText, modelFor } from '../../generation/text.ts';
-import { ApiError, asApiError } from '../../http/api-error.ts';
-import { ClientGone, HeldReply } from '../../http/held-reply.ts';
+import { ApiError } from '../../http/api-error.ts';
+import { HeldReply } from '../../http/held-reply.ts';
 import { admit, identityOf, type TenantDeps } from './tenant-context.ts';
 
 /** Two calls for people without an SDK: a text for a prompt, a picture for a prompt. */
@@ -59,7 +59,7 @@ export const simpleRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
           }),
         );
       } catch (error) {
-        if (!(error instanceof ClientGone)) held.fail(asApiError(error));
+        held.fail(error);
       }
     },
   );
@@ -111,7 +111,7 @@ export const simpleRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
         const expiresAt = new Date(link.expiresAt).toISOString();
         held.end(JSON.stringify({ url, expiresAt, seed, model: model.id }));
       } catch (error) {
-        if (!(error instanceof ClientGone)) held.fail(asApiError(error));
+        held.fail(error);
       }
     },
   );

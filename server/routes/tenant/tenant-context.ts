@@ -46,13 +46,15 @@ export function identityOf(request: FastifyRequest): Identity {
 /** Lets work in, and tells the caller what is left of its limits after it. */
 export function admit(deps: TenantDeps, request: FastifyRequest, reply: FastifyReply, wish: Wish): Ticket {
   const identity = identityOf(request);
-  const ticket = deps.admission.admit(identity, wish);
-  tellLimits(reply, deps.admission, identity);
-  return ticket;
+  try {
+    return deps.admission.admit(identity, wish);
+  } finally {
+    tellLimits(reply, deps.admission, identity);
+  }
 }
 
 /** The limits as they stand, in OpenAI's headers. */
-export function tellLimits(reply: FastifyReply, admission: Admission, { tenant }: Identity): void {
+function tellLimits(reply: FastifyReply, admission: Admission, { tenant }: Identity): void {
   const rate = admission.rate(tenant);
   const most = tenant.limits.concurrent + tenant.limits.queued;
   reply.headers({

@@ -2,9 +2,8 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { ErrorBody } from '../../contract/errors.ts';
 import { ChatBody, CompletionBody, EmbeddingBody } from '../../contract/openai.ts';
-import { causeOf, modelFor, relayText, waitingOf } from '../../generation/text.ts';
-import { asApiError } from '../../http/api-error.ts';
-import { ClientGone, HeldReply } from '../../http/held-reply.ts';
+import { modelFor, relayText, settled } from '../../generation/text.ts';
+import { HeldReply } from '../../http/held-reply.ts';
 import { admit, identityOf, type TenantDeps } from './tenant-context.ts';
 
 const engineAnswer = Type.Unknown({
@@ -67,18 +66,11 @@ export const textRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, dep
       } as const;
       const ticket = admit(deps, request, reply, wish);
       const held = new HeldReply(request, reply, 'json');
-      const signal = AbortSignal.any([held.signal, ticket.signal]);
-      const run = gpu.embed(model.id, { body }, ticket.caller, signal);
-      held.tellWaiting(() => waitingOf(run));
       try {
-        for await (const { body: answer, usage } of run.events) {
-          ticket.settle(usage, run.timings);
-          held.end(answer);
-        }
+        const task = gpu.embed(model.id, { body }, ticket.caller, held.signal);
+        held.end((await settled(task, ticket, held)).body);
       } catch (error) {
-        const cause = causeOf(error, signal);
-        ticket.void(cause, {}, run.timings);
-        if (!(cause instanceof ClientGone)) held.fail(asApiError(cause));
+        held.fail(error);
       }
     },
   );

@@ -1,0 +1,12 @@
+import { start, startAppliance, stop } from './bench/gateway/programs.ts';
+import { requestsPerSecond } from './bench/gateway/requests.ts';
+import { setTimeout as d } from 'node:timers/promises';
+const u = await start('bench/gateway/upstream.ts', [], /port (\d+)/);
+process.env.NODE_OPTIONS = '--cpu-prof --cpu-prof-dir=/tmp/prof';
+const a = await startAppliance(Number(new URL(u.url).port));
+process.env.NODE_OPTIONS = '';
+await d(1500);
+console.log(await requestsPerSecond(a, 6));
+await stop(a);
+await stop(u);
+process.exit();
