@@ -1,5 +1,5 @@
 import { type Appliance, compose } from './compose.ts';
-import { InvalidFile } from './config/checked.ts';
+import { InvalidValue } from './config/checked.ts';
 import { loadConfig } from './config/config.ts';
 import { AlreadyRunning } from './db/instance-lock.ts';
 import { limits } from './contract/limits.ts';
@@ -10,7 +10,7 @@ try {
   console.log(welcome(appliance));
   endOn(appliance);
 } catch (error) {
-  const known = error instanceof InvalidFile || error instanceof AlreadyRunning;
+  const known = error instanceof InvalidValue || error instanceof AlreadyRunning;
   console.error(`\nKilnhouse did not start: ${error instanceof Error ? error.message : String(error)}`);
   if (!known && error instanceof Error && process.env['KILNHOUSE_DEBUG']) console.error(error.stack);
   process.exitCode = 1;

@@ -1,4 +1,3 @@
-import sharp from 'sharp';
 import { EngineError } from './engine-error.ts';
 
 /**
@@ -12,6 +11,8 @@ export async function checkedPng(
   const base64 = encoded.startsWith('data:') ? encoded.slice(encoded.indexOf(',') + 1) : encoded;
   const bytes = Buffer.from(base64, 'base64');
   if (bytes.length === 0) throw new EngineError('bad_answer', 'The image is empty.');
+  // Loaded with the first picture: an appliance that serves text alone does not pay for it.
+  const { default: sharp } = await import('sharp');
   const limits = { limitInputPixels: 4096 * 4096, failOn: 'error' } as const;
   try {
     const { info } = await sharp(bytes, limits).raw().toBuffer({ resolveWithObject: true });

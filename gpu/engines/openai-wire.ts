@@ -29,25 +29,75 @@ export async function* relayText(
   options: WireOptions,
 ): AsyncGenerator<TextEvent, void, void> {
   const streamOptions = asObject(request.body['stream_options']);
-  const body = {
+  const askedForUsage = streamOptions['include_usage'] === true;
+  const sent = {
     ...request.body,
     model: options.model,
     stream: true,
     // Usage is always asked for, because work is metered; a caller who did not ask is not shown it.
     stream_options: { ...streamOptions, include_usage: true },
   };
-  const response = await post(http, `/v1/${request.endpoint}`, body, options);
+  const response = await post(http, `/v1/${request.endpoint}`, sent, options);
+  const source = response.body;
   const type = String(response.headers['content-type'] ?? '');
   if (!type.startsWith('text/event-stream')) {
-    await response.body.dump().catch(() => undefined);
+    await source.dump().catch(() => undefined);
     throw new EngineError('bad_answer', `It was asked for a stream and sent ${type || 'no content type'}.`);
   }
-  yield* relayStream(response.body, {
-    ...options,
-    promptBytes: promptBytes(request),
-    askedForUsage: streamOptions['include_usage'] === true,
-    limits: http.limits,
-  });
+  const splitter = new SseSplitter();
+  const seen = { promptBytes: promptBytes(request), completionBytes: 0, completionEvents: 0 };
+  let usage: unknown = null;
+  let checked = false;
+  let done = false;
+
+  /** Looks at an event in passing; false when it is only the usage nobody asked for. */
+  const look = (bytes: Buffer): boolean => {
+    const data = eventData(bytes);
+    if (data === null) return true;
+    if (data.trim() === '[DONE]') {
+      done = true;
+      return true;
+    }
+    const chunk = parseJson(data);
+    const error = field(chunk, 'error');
+    if (error !== undefined && error !== null) {
+      const message = field(error, 'message');
+      throw new EngineError('broken_stream', typeof message === 'string' ? message.slice(0, 500) : undefined);
+    }
+    if (!checked) {
+      checkModel(chunk, options);
+      checked = true;
+    }
+    const claimed = field(chunk, 'usage');
+    if (claimed !== null && claimed !== undefined) usage = claimed;
+    const choices = field(chunk, 'choices');
+    if (Array.isArray(choices) && choices.length === 0 && usage !== null) return askedForUsage;
+    const [choice]: unknown[] = Array.isArray(choices) ? choices : [];
+    seen.completionEvents += 1;
+    seen.completionBytes += textBytes(field(choice, 'delta') ?? field(choice, 'text'));
+    return true;
+  };
+
+  const watchdog = new Watchdog(source, http.limits);
+  try {
+    for await (const piece of source) {
+      watchdog.pause();
+      for (const event of splitter.push(piece)) if (look(event)) yield { type: 'event', bytes: event };
+      watchdog.resume();
+    }
+    const rest = splitter.rest();
+    if (rest.length > 0) {
+      // Half an event is not passed on; a last one without its empty line is, completed.
+      look(rest);
+      if (done) yield { type: 'event', bytes: Buffer.concat([rest, Buffer.from('\n\n')]) };
+    }
+  } catch (error) {
+    throw networkError(error, options.signal, 'broken_stream');
+  } finally {
+    watchdog.stop();
+  }
+  if (!done) throw new EngineError('broken_stream', 'The end of the stream was missing.');
+  yield { type: 'end', usage: believableUsage(usage, seen) };
 }
 
 /** A whole chat or text completion, checked. */
@@ -84,66 +134,6 @@ async function post(
 
 function promptBytes({ body }: TextRequest): number {
   return textBytes(body['messages'] ?? body['prompt']);
-}
-
-async function* relayStream(
-  source: Readable,
-  options: WireOptions & { promptBytes: number; askedForUsage: boolean; limits: HttpLimits },
-): AsyncGenerator<TextEvent, void, void> {
-  const splitter = new SseSplitter();
-  const seen = { promptBytes: options.promptBytes, completionBytes: 0, completionEvents: 0 };
-  let usage: unknown = null;
-  let checked = false;
-  let done = false;
-
-  /** Looks at an event in passing; false when it is only the usage nobody asked for. */
-  const look = (bytes: Buffer): boolean => {
-    const data = eventData(bytes);
-    if (data === null) return true;
-    if (data.trim() === '[DONE]') {
-      done = true;
-      return true;
-    }
-    const chunk = parseJson(data);
-    const error = field(chunk, 'error');
-    if (error !== undefined && error !== null) {
-      const message = field(error, 'message');
-      throw new EngineError('broken_stream', typeof message === 'string' ? message.slice(0, 500) : undefined);
-    }
-    if (!checked) {
-      checkModel(chunk, options);
-      checked = true;
-    }
-    const claimed = field(chunk, 'usage');
-    if (claimed !== null && claimed !== undefined) usage = claimed;
-    const choices = field(chunk, 'choices');
-    if (Array.isArray(choices) && choices.length === 0 && usage !== null) return options.askedForUsage;
-    const [choice]: unknown[] = Array.isArray(choices) ? choices : [];
-    seen.completionEvents += 1;
-    seen.completionBytes += textBytes(field(choice, 'delta') ?? field(choice, 'text'));
-    return true;
-  };
-
-  const watchdog = new Watchdog(source, options.limits);
-  try {
-    for await (const piece of source) {
-      watchdog.pause();
-      for (const event of splitter.push(piece)) if (look(event)) yield { type: 'event', bytes: event };
-      watchdog.resume();
-    }
-    const rest = splitter.rest();
-    if (rest.length > 0) {
-      // Half an event is not passed on; a last one without its empty line is, completed.
-      look(rest);
-      if (done) yield { type: 'event', bytes: Buffer.concat([rest, Buffer.from('\n\n')]) };
-    }
-  } catch (error) {
-    throw networkError(error, options.signal, 'broken_stream');
-  } finally {
-    watchdog.stop();
-  }
-  if (!done) throw new EngineError('broken_stream', 'The end of the stream was missing.');
-  yield { type: 'end', usage: believableUsage(usage, seen) };
 }
 
 /** Cuts a stream whose engine falls silent. Time in which our own reader holds us up does not count. */

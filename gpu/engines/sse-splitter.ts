@@ -53,13 +53,13 @@ export class SseSplitter {
 
 /** The data of one event, its lines joined; null for a comment or an event without data. */
 export function eventData(event: Uint8Array): string | null {
-  let data: string | null = null;
-  for (const line of Buffer.from(event.buffer, event.byteOffset, event.byteLength)
-    .toString('utf8')
-    .split(/\r?\n/)) {
-    if (!line.startsWith('data:')) continue;
-    const text = line.charAt(5) === ' ' ? line.slice(6) : line.slice(5);
-    data = data === null ? text : `${data}\n${text}`;
-  }
-  return data;
+  const text = Buffer.from(event.buffer, event.byteOffset, event.byteLength).toString('utf8').trimEnd();
+  // Nearly every event is one line of data.
+  if (text.startsWith('data:') && !text.includes('\n')) return dataOf(text);
+  const lines = text.split(/\r?\n/).filter((line) => line.startsWith('data:'));
+  return lines.length === 0 ? null : lines.map(dataOf).join('\n');
+}
+
+function dataOf(line: string): string {
+  return line.charAt(5) === ' ' ? line.slice(6) : line.slice(5);
 }

@@ -108,6 +108,7 @@ export class Scheduler {
   readonly #waiters = new Map<string, Waiter>();
   readonly #failures = new Map<string, { count: number; error: EngineError }>();
   readonly #decisions: Decision[] = [];
+  readonly #counts = new Map<Decision['type'], number>();
   readonly #listeners = new Set<(decision: Decision) => void>();
   #sequence = 0;
   #pumping = false;
@@ -163,6 +164,11 @@ export class Scheduler {
 
   standing(workId: string): Standing | undefined {
     return this.standings().find(({ work }) => work.id === workId);
+  }
+
+  /** How many decisions of each type there were, since the start. */
+  counts(): ReadonlyMap<Decision['type'], number> {
+    return this.#counts;
   }
 
   /** The recorded decisions, oldest first. */
@@ -401,6 +407,7 @@ export class Scheduler {
       note?: string | null;
     },
   ): void {
+    this.#counts.set(type, (this.#counts.get(type) ?? 0) + 1);
     const decision: Decision = {
       sequence: (this.#sequence += 1),
       at: Date.now(),

@@ -1,31 +1,50 @@
+import { Ajv, type ErrorObject, type Options } from 'ajv';
 import type { Static, TSchema } from 'typebox';
-import { Value } from 'typebox/value';
 
-/** A file that people write holds something else than it should. The message names the file and the place. */
-export class InvalidFile extends Error {
-  override readonly name = 'InvalidFile';
+/** A value that people or callers wrote holds something else than it should. The message names the place. */
+export class InvalidValue extends Error {
+  override readonly name = 'InvalidValue';
+  /** Where, as a dotted path; empty for the whole. */
+  readonly place: string;
+
+  constructor(name: string, place: string, fault: string, options?: ErrorOptions) {
+    super(`${name}: ${place === '' ? 'the top level' : place} ${fault}.`, options);
+    this.place = place;
+  }
 }
 
-/** JSON text as a value of the schema, with defaults filled in. Throws InvalidFile naming the first fault. */
+const common: Options = { useDefaults: true, allErrors: false, strict: false };
+const asWritten = new Ajv(common);
+/** For forms, where everything is text. */
+const fromText = new Ajv({ ...common, coerceTypes: true });
+
+/** JSON text as a value of the schema, with defaults filled in. Throws InvalidValue naming the first fault. */
 export function parseChecked<S extends TSchema>(schema: S, text: string, file: string): Static<S> {
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
   } catch (cause) {
     const detail = cause instanceof Error ? cause.message : String(cause);
-    throw new InvalidFile(`${file} is not complete JSON: ${detail}`, { cause });
+    throw new InvalidValue(file, '', `is not complete JSON: ${detail}`, { cause });
   }
   return checked(schema, parsed, file);
 }
 
-export function checked<S extends TSchema>(schema: S, value: unknown, name: string): Static<S> {
-  const filled: unknown = Value.Default(schema, value);
-  if (Value.Check(schema, filled)) return filled;
-  const [first] = Value.Errors(schema, filled);
-  const place = first?.instancePath ? first.instancePath.slice(1).replaceAll('/', '.') : 'the top level';
-  const allowed =
-    first && 'additionalProperties' in first.params
-      ? ` (${String(first.params['additionalProperties'])})`
-      : '';
-  throw new InvalidFile(`${name}: ${place} ${first?.message ?? 'is wrong'}${allowed}.`);
+/** The value itself, if it fits the schema; its missing parts are filled in with the defaults. */
+export function checked<S extends TSchema>(
+  schema: S,
+  value: unknown,
+  name: string,
+  { isForm = false } = {},
+): Static<S> {
+  const validate = (isForm ? fromText : asWritten).compile<Static<S>>(schema);
+  if (validate(value)) return value;
+  throw invalid(name, validate.errors?.[0]);
+}
+
+function invalid(name: string, fault: ErrorObject | undefined): InvalidValue {
+  const place = fault?.instancePath.slice(1).replaceAll('/', '.') ?? '';
+  const extra = fault?.keyword === 'additionalProperties' ? String(fault.params['additionalProperty']) : '';
+  const inside = [place, extra].filter(Boolean).join('.');
+  return new InvalidValue(name, inside, extra ? 'is not known here' : (fault?.message ?? 'is wrong'));
 }

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { type Static, type TSchema, Type } from 'typebox';
-import { checked, InvalidFile, parseChecked } from './checked.ts';
+import { checked, InvalidValue, parseChecked } from './checked.ts';
 
 const Port = (value: number, description: string) =>
   Type.Integer({ minimum: 0, maximum: 65_535, default: value, description });
@@ -162,7 +162,7 @@ export function dataFolder(env: NodeJS.ProcessEnv): string {
   return env['KILNHOUSE_DATA'] || join(homedir(), '.kilnhouse');
 }
 
-/** Reads the settings, making the folder and an empty file on the first start. Throws InvalidFile. */
+/** Reads the settings, making the folder and an empty file on the first start. Throws InvalidValue. */
 export function loadConfig(env: NodeJS.ProcessEnv = process.env): LoadedConfig {
   const folder = dataFolder(env);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -208,7 +208,11 @@ function override(config: Config, env: NodeJS.ProcessEnv): Config {
     try {
       checked(Config, changed, variable);
     } catch (error) {
-      throw new InvalidFile(`The variable ${variable} is "${text}", which is not allowed: ${String(error)}`);
+      throw new InvalidValue(
+        `The variable ${variable}`,
+        '',
+        `is "${text}", which is not allowed: ${String(error)}`,
+      );
     }
   }
   return checked(Config, changed, 'settings');

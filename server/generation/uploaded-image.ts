@@ -1,4 +1,4 @@
-import sharp, { type Sharp } from 'sharp';
+import type { Sharp } from 'sharp';
 import { ApiError } from '../http/api-error.ts';
 import { limits } from '../contract/limits.ts';
 
@@ -8,6 +8,8 @@ const formats = new Set(['png', 'jpeg', 'webp']);
 async function opened(bytes: Buffer, name: string): Promise<Sharp> {
   const refuse = (why: string): ApiError =>
     new ApiError('invalid_image', `The ${name} ${why}`, { param: name });
+  // Loaded with the first picture: an appliance that serves text alone does not pay for it.
+  const { default: sharp } = await import('sharp');
   const picture = sharp(bytes, { limitInputPixels: limits.upload.pixels, failOn: 'error', animated: false });
   const head = await picture.metadata().catch(() => null);
   if (!head || !formats.has(head.format)) throw refuse('is not a PNG, JPEG or WebP picture.');

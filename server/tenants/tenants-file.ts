@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { watch } from 'chokidar';
-import { InvalidFile, parseChecked } from '../config/checked.ts';
+import { InvalidValue, parseChecked } from '../config/checked.ts';
 import { newApiKey, hashApiKey } from './api-key.ts';
 import type { Plan } from './plans.ts';
 import { identitiesOf, InvalidTenants, type Tenants, TenantsFile } from './tenants.ts';
@@ -36,7 +36,7 @@ export async function watchTenantsFile(
       problem = null;
       log.info({ keys: identities.size }, 'tenants file read');
     } catch (error) {
-      if (!(error instanceof InvalidFile) && !(error instanceof InvalidTenants)) throw error;
+      if (!(error instanceof InvalidValue) && !(error instanceof InvalidTenants)) throw error;
       problem = error.message;
       log.error({ problem }, 'tenants file not used; the last good one stays in force');
     }

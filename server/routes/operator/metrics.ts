@@ -32,11 +32,15 @@ export const metricsRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app
     labelNames: ['model'],
     registers,
   });
-  const decisions = new Counter({
+  new Counter({
     name: 'kilnhouse_decisions_total',
     help: 'Decisions of the scheduler, by type',
     labelNames: ['type'],
     registers,
+    collect() {
+      this.reset();
+      for (const [type, count] of gpu.scheduler.counts()) this.inc({ type }, count);
+    },
   });
   const swaps = new Histogram({
     name: 'kilnhouse_swap_seconds',
@@ -46,7 +50,6 @@ export const metricsRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app
     registers,
   });
   const unsubscribe = gpu.scheduler.onDecision(({ type, modelId, tookMs }) => {
-    decisions.inc({ type });
     if (tookMs !== null && modelId !== null) swaps.observe({ model: modelId, what: type }, tookMs / 1000);
   });
   app.addHook('onClose', async () => unsubscribe());

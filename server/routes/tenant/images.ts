@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
-import { Value } from 'typebox/value';
+import { checked, InvalidValue } from '../../config/checked.ts';
 import { ErrorBody } from '../../contract/errors.ts';
 import { ImageGenerationBody, ImageList } from '../../contract/openai.ts';
 import { imageDefaults, type ImageJob, makeImages, parseSize } from '../../generation/images.ts';
@@ -197,13 +197,10 @@ async function readForm(request: FastifyRequest) {
       });
   }
   if (!image) throw new ApiError('invalid_request', 'Missing parameter: "image".', { param: 'image' });
-  // A form holds text only; numbers are read from it.
-  const fields: unknown = Value.Convert(EditFields, texts);
-  if (!Value.Check(EditFields, fields)) {
-    const [first] = Value.Errors(EditFields, fields);
-    const name = first?.instancePath.slice(1) ?? '';
-    const message = `The form is not valid: ${name === '' ? '' : `"${name}" `}${first?.message ?? 'is wrong'}.`;
-    throw new ApiError('invalid_request', message, name === '' ? {} : { param: name });
+  try {
+    return { fields: checked(EditFields, texts, 'The form', { isForm: true }), image, mask };
+  } catch (error) {
+    if (!(error instanceof InvalidValue)) throw error;
+    throw new ApiError('invalid_request', error.message, error.place === '' ? {} : { param: error.place });
   }
-  return { fields, image, mask };
 }
