@@ -72,7 +72,7 @@ async function build(
 ): Promise<Appliance> {
   const lock = lockFolder(folder);
   closers.push(() => lock.release());
-  const log = await openLog(join(folder, 'logs'), { ...config.log, terminal });
+  const log = openLog(join(folder, 'logs'), { ...config.log, terminal });
   closers.push(() => log.close());
   const { logger } = log;
   logger.info({ version, folder }, 'starting');

@@ -212,8 +212,8 @@ test('live: a snapshot, then patches that bring it to what the routes say', asyn
   const socket = new WebSocket(`ws://127.0.0.1:${port}/api/live`, [`token.${appliance.token}`]);
   let state: Record<string, never> | null = null;
   let patches = 0;
-  socket.on('message', (data) => {
-    const message = JSON.parse(String(data)) as { type: string; state: never; patch: never };
+  socket.on('message', (data: Buffer) => {
+    const message = JSON.parse(data.toString()) as { type: string; state: never; patch: never };
     if (message.type === 'snapshot') state = message.state;
     else {
       state = apply(state, message.patch) as never;

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -53,10 +53,7 @@ export class Replay {
     await new Promise((resolve) => this.#server.close(resolve));
   }
 
-  async #play(
-    { response: recorded, error }: Recording,
-    response: import('node:http').ServerResponse,
-  ): Promise<void> {
+  async #play({ response: recorded, error }: Recording, response: ServerResponse): Promise<void> {
     if (!recorded) return;
     const { connection: _, ...headers } = recorded.headers;
     response.writeHead(recorded.status, headers);

@@ -12,7 +12,7 @@ export interface Program {
 
 export const key = 'kh_benchmark-key-with-no-limits';
 /** As in the start script of package.json: a small nursery, since the process mostly waits. */
-const applianceFlags = ['--max-semi-space-size=4'];
+const applianceFlags = ['--max-semi-space-size=6'];
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** Starts a program of the project and waits for the line that says where it serves. */

@@ -37,7 +37,7 @@ class EngineLine {
 }
 
 /** llama-swap: serve the resident whatever waits; swap when it falls idle; 429 above ten a model. */
-export const llamaSwap: Contestant = {
+const llamaSwap: Contestant = {
   name: 'llama-swap FIFO+collate',
   attach(world) {
     const queue: Job[] = [];
@@ -67,7 +67,7 @@ export const llamaSwap: Contestant = {
 };
 
 /** Ollama: one pending item is held until it runs; the resident takes new requests past it, without a bound. */
-export const ollama: Contestant = {
+const ollama: Contestant = {
   name: 'Ollama head-of-line',
   attach(world) {
     const pending: Job[] = [];
@@ -97,7 +97,7 @@ export const ollama: Contestant = {
 };
 
 /** LocalAI with one active backend: no queue; each waiter polls once a second and gives up after thirty tries. */
-export const localAi: Contestant = {
+const localAi: Contestant = {
   name: 'LocalAI LRU=1',
   attach(world) {
     const joined: Job[] = [];
@@ -120,7 +120,7 @@ export const localAi: Contestant = {
 };
 
 /** SwarmUI: the loaded model first; when idle, the largest 10 x count + seconds since its first request. */
-export const swarmUi: Contestant = {
+const swarmUi: Contestant = {
   name: 'SwarmUI pressure',
   attach(world) {
     const queue: Job[] = [];
@@ -146,7 +146,7 @@ export const swarmUi: Contestant = {
 };
 
 /** llmux: the first request for the other model closes the door; drain, swap, admit all that queued for it. */
-export const gated: Contestant = {
+const gated: Contestant = {
   name: 'llmux gated polling',
   attach(world) {
     const queue: Job[] = [];
@@ -171,7 +171,7 @@ export const gated: Contestant = {
 };
 
 /** Drain-first with a staleness bound: serve the resident, close the door after 45 s, hold each model 32 s. */
-export const stalenessBound: Contestant = {
+const stalenessBound: Contestant = {
   name: 'drain-first, max wait 45 s, hold 32 s',
   attach(world): Reactions {
     const queue: Job[] = [];

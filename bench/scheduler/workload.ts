@@ -34,7 +34,7 @@ export const costs = {
 } as const;
 
 /** mulberry32: a small generator with a 32-bit seed, so that a run can be repeated. */
-export function generator(seed: number): () => number {
+function generator(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;

@@ -1,6 +1,6 @@
 import { costs, type Job, type Kind } from './workload.ts';
 
-export interface Outcome {
+interface Outcome {
   readonly job: Job;
   readonly startedAt: number | null;
   readonly finishedAt: number | null;

@@ -1,5 +1,5 @@
 /** What can go wrong with an engine, what to tell people, and whether trying again can help. */
-export const engineErrors = {
+const engineErrors = {
   unreachable: { retryable: true, text: 'The engine does not answer.' },
   not_installed: { retryable: false, text: 'The engine was not found on this machine.' },
   port_taken: { retryable: false, text: 'Another program listens on the engine’s port.' },

@@ -1,7 +1,7 @@
 import type { Usage } from './usage.ts';
 
 /** What a model makes. */
-export type Modality = 'text' | 'embedding' | 'image';
+type Modality = 'text' | 'embedding' | 'image';
 
 /** `ours` was started by the appliance and is stopped with it; `theirs` was already running and is never killed. */
 export type Ownership = 'ours' | 'theirs';

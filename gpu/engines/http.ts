@@ -13,7 +13,7 @@ export interface HttpLimits {
   readonly maxJsonBytes: number;
 }
 
-export const httpLimits: HttpLimits = {
+const httpLimits: HttpLimits = {
   connectTimeoutMs: 3_000,
   firstByteTimeoutMs: 120_000,
   idleTimeoutMs: 30_000,

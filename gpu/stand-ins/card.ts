@@ -16,7 +16,7 @@ export interface Allocation {
 
 export const cardMib = 8_192;
 /** What the desktop takes, whatever else happens. */
-export const desktopMib = 420;
+const desktopMib = 420;
 
 export function allocate(folder: string, name: string, mib: number): void {
   write(folder, name, { pid: process.pid, program: process.argv[1] ?? 'stand-in', mib, until: null });

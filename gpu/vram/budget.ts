@@ -1,9 +1,3 @@
-/** A reading of the card, in bytes, and what we know of our own share of it. */
-export interface CardReading {
-  readonly totalBytes: number;
-  readonly usedBytes: number;
-}
-
 export interface BudgetLimits {
   /** Kept free for the driver and the desktop, over what they use now. */
   readonly reserveBytes: number;

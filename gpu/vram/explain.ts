@@ -18,7 +18,7 @@ export const reasons = {
   gpu_unreadable: 'Video memory cannot be read at the moment, so nothing new is loaded.',
   paused: 'The operator has paused the GPU.',
 } as const;
-export type Reason = keyof typeof reasons;
+type Reason = keyof typeof reasons;
 
 /** Where a waiting piece of work stands. */
 export interface Standing {

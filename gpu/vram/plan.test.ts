@@ -158,7 +158,7 @@ describe('when a swap happens', () => {
     state.move('text', 'draining', 0, 'image');
     state.enqueue(work('text', 1, { tenant: 'late' }));
     expect(actions(state, 2)).toEqual([]);
-    for (const id of [...state.leases.keys()]) state.finish(id, 3);
+    for (const id of state.leases.keys()) state.finish(id, 3);
     expect(actions(state, 4)).toEqual([
       { type: 'unload', modelId: 'text', cause: 'work_waiting', drainFor: 'image' },
     ]);
@@ -174,7 +174,7 @@ describe('when a swap happens', () => {
 
   test('room that was made for a model is kept for it', () => {
     const state = contested();
-    for (const id of [...state.leases.keys()]) state.finish(id, 1);
+    for (const id of state.leases.keys()) state.finish(id, 1);
     state.move('text', 'draining', 1, 'image');
     state.move('text', 'unloading', 2, 'image');
     state.release('text');
@@ -284,7 +284,7 @@ describe('paused', () => {
     state.enqueue(work('text', 1));
     state.mode = 'paused';
     expect(actions(state, 2)).toEqual([]);
-    for (const id of [...state.leases.keys()]) state.finish(id, 3);
+    for (const id of state.leases.keys()) state.finish(id, 3);
     expect(actions(state, 4)).toEqual([{ type: 'unload', modelId: 'text', cause: 'paused', drainFor: null }]);
     expect(explain(state, 4, defaultPolicy)[0]).toMatchObject({ reason: 'paused', etaMs: null });
   });

@@ -158,7 +158,7 @@ export interface LoadedConfig {
 }
 
 /** Where the data lies unless KILNHOUSE_DATA says otherwise. */
-export function dataFolder(env: NodeJS.ProcessEnv): string {
+function dataFolder(env: NodeJS.ProcessEnv): string {
   return env['KILNHOUSE_DATA'] || join(homedir(), '.kilnhouse');
 }
 

@@ -1,7 +1,7 @@
 import { type Static, Type } from 'typebox';
 
 /** Whose fault it is: the caller's request, our refusal to take it now, or the engine behind us. */
-export type Side = 'client' | 'appliance' | 'engine';
+type Side = 'client' | 'appliance' | 'engine';
 
 /** Every error a tenant can meet: its status, OpenAI's type for it, and whose fault it is. */
 export const errorTable = {
@@ -34,7 +34,7 @@ export const errorTable = {
   paused: { status: 503, type: 'overloaded_error', side: 'appliance' },
   shutting_down: { status: 503, type: 'overloaded_error', side: 'appliance' },
   engine_timeout: { status: 504, type: 'engine_error', side: 'engine' },
-} as const;
+} as const satisfies Record<string, { status: number; type: string; side: Side }>;
 export type ErrorCode = keyof typeof errorTable;
 
 /** OpenAI's error shape, with the side that failed and the request's id. */

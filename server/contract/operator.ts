@@ -68,7 +68,7 @@ export const DecisionView = Type.Object({
   note: Nullable(Type.String()),
 });
 
-export const GpuView = Type.Object({
+const GpuView = Type.Object({
   mode: Type.String(),
   totalBytes: Type.Number(),
   budgetBytes: Type.Number(),
@@ -80,7 +80,7 @@ export const GpuView = Type.Object({
   dirty: Type.Boolean(),
 });
 
-export const MachineView = Type.Object({
+const MachineView = Type.Object({
   at: Type.Number(),
   card: Nullable(
     Type.Object({
@@ -111,7 +111,7 @@ export const StatusView = Type.Object({
   machine: Nullable(MachineView),
 });
 
-export const TenantView = Type.Object({
+const TenantView = Type.Object({
   id: Type.String(),
   plan: Type.String(),
   disabled: Type.Boolean(),

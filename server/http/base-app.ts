@@ -96,7 +96,7 @@ export function logError(error: ApiError, { id, log }: FastifyRequest): void {
   else log.info(about, 'request refused');
 }
 
-export function sendError(error: ApiError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+function sendError(error: ApiError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   logError(error, request);
   if (error.retryAfterSeconds !== null) reply.header('retry-after', String(error.retryAfterSeconds));
   return reply

@@ -1,12 +1,11 @@
 import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { type Logger, multistream, pino } from 'pino';
 import pretty from 'pino-pretty';
-import roll from 'pino-roll';
+import { createStream } from 'rotating-file-stream';
 
 export interface Log {
   readonly logger: Logger;
-  close(): void;
+  close(): Promise<void>;
 }
 
 /** Header and field names whose values never reach a log, wherever they appear near the surface. */
@@ -23,19 +22,14 @@ const secret = [
 ];
 
 /** JSON lines in one file a day; on a terminal also lines for people. */
-export async function openLog(
-  folder: string,
-  options: { level: string; files: number; terminal: boolean },
-): Promise<Log> {
+export function openLog(folder: string, options: { level: string; files: number; terminal: boolean }): Log {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const file = await roll({
-    file: join(folder, 'kilnhouse'),
-    extension: '.log',
-    frequency: 'daily',
-    size: '50m',
-    limit: { count: options.files },
-    mkdir: true,
-    sync: false,
+  const file = createStream('kilnhouse.log', {
+    path: folder,
+    interval: '1d',
+    size: '50M',
+    maxFiles: options.files,
+    history: 'rotated.txt',
   });
   const level = options.level as 'info';
   const streams = [{ stream: file, level }];
@@ -57,9 +51,6 @@ export async function openLog(
   );
   return {
     logger,
-    close: () => {
-      file.flushSync();
-      file.end();
-    },
+    close: () => new Promise((resolve) => file.end(() => resolve())),
   };
 }

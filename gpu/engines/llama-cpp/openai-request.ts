@@ -6,7 +6,7 @@ export interface ChatPrompt {
   readonly tools: Readonly<Record<string, { description?: string; params?: unknown }>> | null;
 }
 
-export type ChatTurn =
+type ChatTurn =
   | { readonly role: 'system' | 'user' | 'assistant'; readonly text: string }
   | { readonly role: 'tool'; readonly id: string; readonly text: string }
   | { readonly role: 'calls'; readonly calls: readonly { id: string; name: string; args: unknown }[] };

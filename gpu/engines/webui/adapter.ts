@@ -19,7 +19,7 @@ import { EngineHttp, field, type HttpLimits } from '../http.ts';
 import { checkedPng } from '../checked-png.ts';
 import { type Flavour, flavourOf, flavours } from './flavours.ts';
 
-export interface WebuiLaunch {
+interface WebuiLaunch {
   /** The program to run: the venv's Python, never webui.bat or webui.sh, which respawn behind our back. */
   readonly command: string;
   readonly folder: string;

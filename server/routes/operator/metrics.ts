@@ -32,15 +32,11 @@ export const metricsRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app
     labelNames: ['model'],
     registers,
   });
-  new Counter({
+  const decisions = new Counter({
     name: 'kilnhouse_decisions_total',
     help: 'Decisions of the scheduler, by type',
     labelNames: ['type'],
     registers,
-    collect() {
-      this.reset();
-      for (const [type, count] of gpu.scheduler.counts()) this.inc({ type }, count);
-    },
   });
   const swaps = new Histogram({
     name: 'kilnhouse_swap_seconds',
@@ -69,6 +65,8 @@ export const metricsRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app
       memory.set({ of: 'budget' }, budgetBytes);
       memory.set({ of: 'reserved' }, reservedBytes);
       memory.set({ of: 'others' }, othersBytes);
+      decisions.reset();
+      for (const [type, count] of gpu.scheduler.counts()) decisions.inc({ type }, count);
       for (const model of gpu.models()) {
         waiting.set({ model: model.id }, model.waiting);
         running.set({ model: model.id }, model.running);

@@ -67,7 +67,7 @@ function tellLimits(reply: FastifyReply, admission: Admission, { tenant }: Ident
 }
 
 /** OpenAI's form of a duration: 6m0s, 1.5s, 20ms. */
-export function duration(ms: number): string {
+function duration(ms: number): string {
   if (ms < 1_000) return `${Math.round(ms)}ms`;
   const seconds = Math.round(ms / 100) / 10;
   return seconds < 60 ? `${seconds}s` : `${Math.floor(seconds / 60)}m${Math.round(seconds % 60)}s`;
