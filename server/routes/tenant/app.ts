@@ -11,6 +11,10 @@ import { simpleRoutes } from './simple.ts';
 import { keyOf, type TenantDeps } from './tenant-context.ts';
 import { textRoutes } from './text.ts';
 
+/** Stands in the corner of the documentation's page. */
+const wordmark =
+  '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 150 40"><text x="0" y="28" font-family="sans-serif" font-size="26" fill="#fff">Kilnhouse</text></svg>';
+
 /** The API that tenants use. Built here, listened to elsewhere. */
 export async function tenantApp(deps: TenantDeps, logger: FastifyBaseLogger): Promise<BaseApp> {
   const app = baseApp(logger);
@@ -33,10 +37,10 @@ export async function tenantApp(deps: TenantDeps, logger: FastifyBaseLogger): Pr
   await app.register(swagger, {
     openapi: {
       info: {
-        title: 'Kilnhouse tenant API',
+        title: deps.demo ? 'Kilnhouse tenant API (demo)' : 'Kilnhouse tenant API',
         version: deps.version,
         description:
-          'Text and images from one shared GPU. The /v1 routes work with the official OpenAI SDKs: set the base URL to <address>/v1.',
+          'Text and images from one shared GPU. The /v1 routes work with the official OpenAI SDKs: set the base URL to this address and /v1.',
       },
       components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } },
       security: [{ key: [] }],
@@ -46,6 +50,8 @@ export async function tenantApp(deps: TenantDeps, logger: FastifyBaseLogger): Pr
     routePrefix: '/docs',
     staticCSP: true,
     uiConfig: { docExpansion: 'list' },
+    theme: { title: 'Kilnhouse' },
+    logo: { type: 'image/svg+xml', content: Buffer.from(wordmark), href: '/docs' },
   });
   for (const routes of [platformRoutes, modelRoutes, textRoutes, imageRoutes, simpleRoutes]) {
     await app.register(routes, deps);
