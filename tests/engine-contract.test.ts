@@ -258,3 +258,16 @@ test('weights that wait in system memory come back much quicker than from disk',
   await engine.stop();
   await machine.close();
 });
+
+test('LM Studio: what only its command can say (slots, offload) is said by it, for the exact model', async () => {
+  const machine = await testMachine();
+  const engine = machine.lmStudio(true, 2);
+  await engine.ensureReady(never);
+  // The command takes the first model that contains the word; an inexact name must not get that far.
+  await expect(engine.load('demo-chat', never)).rejects.toMatchObject({ kind: 'model_missing' });
+  expect(await engine.load('demo-chat-3b', never)).toEqual({ key: 'demo-chat-3b', slots: 2 });
+  await engine.unload('demo-chat-3b', never);
+  expect(await engine.loaded(never)).toEqual([]);
+  await engine.stop();
+  await machine.close();
+});

@@ -102,6 +102,19 @@ describe('an engine that answers badly', () => {
   });
 });
 
+test('F19: a stream that does not say it is one is refused with a status', async () => {
+  await serving();
+  appliance.faults('wrong_content_type');
+  const response = await appliance.post('/v1/chat/completions', { ...chat, stream: true });
+  expect([response.status, (await errorOf(response))['code']]).toEqual([502, 'engine_error']);
+});
+
+test('F30: what an engine calls its files is never taken for a path', async () => {
+  await serving({ faults: 'path_names' });
+  const drawn = { prompt: 'x', model: 'demo-sd15', width: 128, height: 128, steps: 2, format: 'url' };
+  expect((await appliance.post('/generate-image', drawn)).status).toBe(200);
+});
+
 describe('V2, F24: memory that comes back late', () => {
   test('nothing is loaded before the release was measured', async () => {
     await serving();

@@ -28,14 +28,14 @@ export async function testMachine(limits: Partial<HttpLimits> = {}) {
   mkdirSync(models);
   writeFileSync(join(models, 'tiny.gguf'), tinyGguf());
 
-  const lmStudio = (own = true): Engine =>
+  const lmStudio = (own = true, slots: number | null = null): Engine =>
     new LmStudio({
       id: 'lm-studio',
       port: demo.lmStudioPort,
       lms: own ? new LmsCli({ path: demo.lmsPath, env: supervisor.envFor('lm-studio:daemon') }) : null,
       apiToken: null,
-      profile: chooseProfile('text', card),
-      loadsByCli: false,
+      profile: chooseProfile('text', card, { slots }),
+      loadsByCli: slots !== null,
       demo: true,
       limits,
       onDaemon: (pid) => supervisor.guard(pid, 'lm-studio:daemon'),

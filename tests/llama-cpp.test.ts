@@ -1,0 +1,44 @@
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import OpenAI from 'openai';
+import { expect, test } from 'vitest';
+import { tinyGguf } from '../scripts/make-tiny-gguf.ts';
+import { survivorsOf, TestAppliance } from './appliance.ts';
+
+test('a machine with no engine and one GGUF file serves real text from it, and nothing is a demonstration', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'kilnhouse-gguf-'));
+  mkdirSync(join(folder, 'models'));
+  writeFileSync(join(folder, 'models', 'tiny.gguf'), tinyGguf());
+  writeFileSync(join(folder, 'models', 'broken.gguf'), 'GGUF and nothing behind it');
+  // Ports nobody listens on, so that no engine of this machine is found.
+  const config = { lmStudio: { enabled: false }, webui: { enabled: false }, llamaCpp: { slots: 2 } };
+  const appliance = await TestAppliance.start({ folder, config, env: { KILNHOUSE_DEMO: '' } });
+  try {
+    expect(appliance.output).not.toContain('DEMO');
+    await appliance.ready();
+    const openai = new OpenAI({ baseURL: `${appliance.tenantUrl}/v1`, apiKey: appliance.key, maxRetries: 0 });
+    expect((await openai.models.list()).data.map(({ id }) => id)).toEqual(['tiny']);
+    const request = {
+      model: 'tiny',
+      messages: [{ role: 'user' as const, content: 'hello' }],
+      max_tokens: 12,
+      seed: 4,
+    };
+    const whole = await openai.chat.completions.create(request);
+    expect(whole.usage?.completion_tokens).toBeGreaterThan(0);
+    let streamed = '';
+    for await (const chunk of await openai.chat.completions.create({ ...request, stream: true })) {
+      streamed += chunk.choices[0]?.delta.content ?? '';
+    }
+    expect(streamed.length).toBeGreaterThan(0);
+    const { data } = await openai.embeddings.create({ model: 'tiny', input: 'hello' });
+    expect(data[0]?.embedding.length).toBeGreaterThan(8);
+    const [engine] = await appliance.operator('/api/engines');
+    expect(engine).toMatchObject({ id: 'llama-cpp', demo: false, ownership: 'ours', health: 'ready' });
+    appliance.process.kill('SIGKILL');
+    await appliance.until(async () => (await survivorsOf(appliance)).length === 0, 3_000);
+  } finally {
+    await appliance.stop();
+  }
+});
