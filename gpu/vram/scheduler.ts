@@ -8,7 +8,7 @@ import type { Lane, Work } from './work.ts';
 /** What the scheduler does to the world. Each takes as long as it takes, and says how long that was. */
 export interface Effects {
   /** Resolves when the model serves; `vramBytes` is what was measured, null where nothing could be. */
-  load(modelId: string): Promise<{ vramBytes: number | null; slots: number | null }>;
+  load(modelId: string): Promise<{ vramBytes: number | null }>;
   /**
    * Resolves when the memory was seen to be free, or with `released: false` when that did not happen in time.
    */

@@ -93,4 +93,31 @@ export function parseSize(size: string | null | undefined): { width: number; hei
   }
 }
 
-export const imageDefaults = { steps: 20, guidance: 7, strength: 0.6 } as const;
+const defaults = { steps: 20, guidance: 7, strength: 0.6 } as const;
+
+/** What a caller said of a picture, in any route's words. */
+export interface ImageWish {
+  readonly prompt: string;
+  readonly negativePrompt?: string | undefined;
+  readonly steps?: number | undefined;
+  readonly guidance?: number | undefined;
+  readonly seed?: number | undefined;
+}
+
+/** The whole request for a picture: what was said, and the defaults for what was not. */
+export function imageRequest(
+  wish: ImageWish,
+  size: { width: number; height: number },
+  source: { image: Uint8Array; mask: Uint8Array | null; strength?: number | undefined } | null = null,
+): Omit<ImageRequest, 'modelKey'> {
+  return {
+    ...size,
+    prompt: wish.prompt,
+    negativePrompt: wish.negativePrompt ?? '',
+    steps: wish.steps ?? defaults.steps,
+    guidance: wish.guidance ?? defaults.guidance,
+    seed: wish.seed ?? -1,
+    sampler: null,
+    source: source && { ...source, strength: source.strength ?? defaults.strength },
+  };
+}

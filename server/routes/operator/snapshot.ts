@@ -1,4 +1,6 @@
-import type { EngineStatus, Gpu, ModelStatus } from '../../../gpu/gpu.ts';
+import type { EngineStatus } from '../../../gpu/engine-care.ts';
+import type { Gpu } from '../../../gpu/gpu.ts';
+import type { ModelStatus } from '../../../gpu/model-book.ts';
 import type { Sample } from '../../../gpu/telemetry/telemetry.ts';
 import { reasons, type Standing } from '../../../gpu/vram/explain.ts';
 

@@ -4,7 +4,7 @@ import { Type } from 'typebox';
 import { checked, InvalidValue } from '../../config/checked.ts';
 import { ErrorBody } from '../../contract/errors.ts';
 import { ImageGenerationBody, ImageList } from '../../contract/openai.ts';
-import { imageDefaults, type ImageJob, makeImages, parseSize } from '../../generation/images.ts';
+import { imageRequest, type ImageJob, makeImages, parseSize } from '../../generation/images.ts';
 import { modelFor } from '../../generation/text.ts';
 import { cleanImage, cleanMask, sizeOf } from '../../generation/uploaded-image.ts';
 import { ApiError } from '../../http/api-error.ts';
@@ -42,16 +42,7 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
         model,
         ticket,
         count: body.n ?? 1,
-        request: {
-          ...size,
-          prompt: body.prompt,
-          negativePrompt: body.negative_prompt ?? '',
-          steps: body.steps ?? imageDefaults.steps,
-          guidance: body.guidance ?? imageDefaults.guidance,
-          seed: body.seed ?? -1,
-          sampler: null,
-          source: null,
-        },
+        request: imageRequest({ ...body, negativePrompt: body.negative_prompt }, size),
       };
       await answer(job, body.response_format === 'url', request, reply);
     },
@@ -86,16 +77,11 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
         model,
         ticket,
         count: fields.n ?? 1,
-        request: {
-          ...size,
-          prompt: fields.prompt,
-          negativePrompt: fields.negative_prompt ?? '',
-          steps: fields.steps ?? imageDefaults.steps,
-          guidance: fields.guidance ?? imageDefaults.guidance,
-          seed: fields.seed ?? -1,
-          sampler: null,
-          source: { image, mask, strength: fields.strength ?? imageDefaults.strength },
-        },
+        request: imageRequest({ ...fields, negativePrompt: fields.negative_prompt }, size, {
+          image,
+          mask,
+          strength: fields.strength,
+        }),
       };
       await answer(job, fields.response_format === 'url', request, reply);
     },

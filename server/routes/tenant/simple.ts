@@ -7,7 +7,7 @@ import {
   GenerateTextBody,
   GenerateTextReply,
 } from '../../contract/openai.ts';
-import { checkedSize, imageDefaults, makeImages } from '../../generation/images.ts';
+import { checkedSize, imageRequest, makeImages } from '../../generation/images.ts';
 import { completeText, modelFor } from '../../generation/text.ts';
 import { ApiError } from '../../http/api-error.ts';
 import { HeldReply } from '../../http/held-reply.ts';
@@ -87,18 +87,8 @@ export const simpleRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
         lane: 'interactive',
       });
       const held = new HeldReply(request, reply, 'json');
-      const wanted = {
-        ...size,
-        prompt: body.prompt,
-        negativePrompt: body.negativePrompt ?? '',
-        steps: body.steps ?? imageDefaults.steps,
-        guidance: body.guidance ?? imageDefaults.guidance,
-        seed: body.seed ?? -1,
-        sampler: null,
-        source: null,
-      };
       try {
-        const job = { model, count: 1, request: wanted, ticket };
+        const job = { model, count: 1, request: imageRequest(body, size), ticket };
         const [picture] = await makeImages(deps, job, held);
         if (!picture) throw new ApiError('engine_error', 'The engine made no picture.');
         const { seed } = picture;

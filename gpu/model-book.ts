@@ -1,0 +1,203 @@
+import { Catalog, type CatalogModel } from './catalog.ts';
+import { EngineError } from './engines/engine-error.ts';
+import type { Engine } from './engines/engine.ts';
+import type { Measurements } from './measurements.ts';
+import { SpillWatch } from './vram/spill.ts';
+import type { Phase, SchedulerState } from './vram/state.ts';
+
+export interface ModelStatus extends CatalogModel {
+  readonly phase: Phase | 'absent';
+  readonly vramBytes: number;
+  readonly measured: boolean;
+  readonly running: number;
+  readonly waiting: number;
+  readonly slots: number;
+  readonly loadMs: number;
+  readonly pinned: boolean;
+  readonly spilled: boolean;
+}
+
+/** First guesses, until something was measured. */
+const guesses = { loadMs: 8_000, unloadMs: 1_500, textUnitMs: 6_000, imageUnitMs: 8_000 } as const;
+const measureEveryMs = 100;
+
+/** What is known of every model: what engines offer, what was measured, what the operator wants. Feeds the scheduler. */
+export class ModelBook {
+  readonly #engines: ReadonlyMap<string, Engine>;
+  readonly #state: SchedulerState;
+  readonly #measurements: Measurements;
+  readonly #catalog = new Catalog();
+  readonly #pinned: Set<string>;
+  readonly #slots = new Map<string, number>();
+  readonly #spills = new Map<string, SpillWatch>();
+  readonly #spilled = new Set<string>();
+  readonly #measuredAt = new Map<string, number>();
+
+  constructor(options: {
+    engines: ReadonlyMap<string, Engine>;
+    state: SchedulerState;
+    measurements: Measurements;
+    pinned: ReadonlySet<string>;
+  }) {
+    this.#engines = options.engines;
+    this.#state = options.state;
+    this.#measurements = options.measurements;
+    this.#pinned = new Set(options.pinned);
+  }
+
+  get(id: string): CatalogModel | undefined {
+    return this.#catalog.get(id);
+  }
+
+  /** The model of an engine's own name. */
+  find(engineId: string, key: string): CatalogModel | undefined {
+    return this.#catalog.find(engineId, key);
+  }
+
+  engineOf({ engineId }: CatalogModel): Engine {
+    const engine = this.#engines.get(engineId);
+    if (!engine) throw new EngineError('unreachable', `There is no engine "${engineId}".`);
+    return engine;
+  }
+
+  /** The first model of a kind: what is asked for when nothing is named. */
+  defaultOf(kind: 'text' | 'image' | 'embedding'): CatalogModel | undefined {
+    const fits = this.#catalog
+      .all()
+      .filter((model) => (kind === 'embedding' ? model.embeds : model.modality === kind))
+      .filter((model) => this.obstacle(model.id) === null);
+    const loaded = fits.find((model) => this.#state.residents.has(model.id));
+    // An embedding model proper goes before a text model that also embeds.
+    return loaded ?? fits.find((model) => model.modality === kind) ?? fits[0];
+  }
+
+  /** Replaces what an engine offers; what no engine has any more is forgotten once nobody uses it. */
+  offered(engine: Engine, models: Parameters<Catalog['update']>[1]): void {
+    this.#catalog.update(engine, models);
+    this.#updateAll();
+  }
+
+  pin(modelId: string, pinned: boolean): void {
+    if (pinned) this.#pinned.add(modelId);
+    else this.#pinned.delete(modelId);
+    this.#updateAll();
+  }
+
+  /** The engine said how many requests it takes for this model at once. */
+  setSlots(model: CatalogModel, slots: number | null): void {
+    if (slots !== null) this.#slots.set(model.id, slots);
+    this.update(model);
+  }
+
+  /** A load was measured; returns the footprint to reserve from now on, null where nothing believable was seen. */
+  loaded(model: CatalogModel, tookMs: number, grownBytes: number | null): number | null {
+    const engine = this.engineOf(model);
+    const key = this.#keyOf(model);
+    this.#measurements.duration(key, 'loadMs', tookMs);
+    // Too little to be true: it was loaded already, or something else left at the same time.
+    const believable = grownBytes !== null && grownBytes > engine.estimate(model) * 0.2;
+    const { workingBytes } = engine.describe().profile;
+    const vramBytes = believable ? this.#measurements.footprint(key, grownBytes + workingBytes) : null;
+    this.update(model);
+    return vramBytes;
+  }
+
+  unloaded(model: CatalogModel, tookMs: number): void {
+    this.#measurements.duration(this.#keyOf(model), 'unloadMs', tookMs);
+  }
+
+  /** A unit of work was done; true when the model is now judged to have spilled into system memory. */
+  worked(model: CatalogModel, unitMs: number, cardShare: number | null): boolean {
+    const now = performance.now();
+    // One measurement in a while is enough: under load there are thousands a second.
+    if (now - (this.#measuredAt.get(model.id) ?? Number.NEGATIVE_INFINITY) < measureEveryMs) return false;
+    this.#measuredAt.set(model.id, now);
+    this.#measurements.duration(this.#keyOf(model), 'unitMs', unitMs);
+    let watch = this.#spills.get(model.id);
+    if (!watch) this.#spills.set(model.id, (watch = new SpillWatch()));
+    const spills = cardShare !== null && watch.observe(unitMs, cardShare) && !this.#spilled.has(model.id);
+    if (spills) this.#spilled.add(model.id);
+    this.update(model);
+    return spills;
+  }
+
+  /** Milliseconds that a unit of work takes on this model, as far as is known. */
+  unitMs(model: CatalogModel): number {
+    const { unitMs } = this.#measurements.of(this.#keyOf(model));
+    return unitMs ?? (model.modality === 'image' ? guesses.imageUnitMs : guesses.textUnitMs);
+  }
+
+  /** Why a model can never be served as things are; null when it can. */
+  obstacle(modelId: string): string | null {
+    const { vramBytes } = this.#state.model(modelId);
+    if (this.#state.residents.has(modelId)) return null;
+    if (vramBytes > this.#state.capacityBytes) {
+      return `"${modelId}" needs ${gib(vramBytes)} of video memory; this machine can give ${gib(this.#state.capacityBytes)}.`;
+    }
+    let pinnedBytes = 0;
+    for (const id of this.#pinned) {
+      if (id !== modelId) pinnedBytes += this.#state.models.get(id)?.vramBytes ?? 0;
+    }
+    if (vramBytes + pinnedBytes > this.#state.capacityBytes) {
+      return `"${modelId}" does not fit beside the models the operator has pinned.`;
+    }
+    return null;
+  }
+
+  statuses(): ModelStatus[] {
+    return this.#catalog.all().map((model) => this.#status(model));
+  }
+
+  #status(model: CatalogModel): ModelStatus {
+    const facts = this.#state.model(model.id);
+    const resident = this.#state.residents.get(model.id);
+    return {
+      ...model,
+      phase: resident?.phase ?? 'absent',
+      vramBytes: resident?.bytes ?? facts.vramBytes,
+      measured: this.#measurements.of(this.#keyOf(model)).vramBytes !== null,
+      running: resident?.running ?? 0,
+      waiting: this.#state.queue.count(model.id),
+      slots: facts.slots,
+      loadMs: facts.loadMs,
+      pinned: facts.pinned,
+      spilled: this.#spilled.has(model.id),
+    };
+  }
+
+  /** Brings what the scheduler knows of a model up to date. */
+  update(model: CatalogModel): void {
+    const engine = this.engineOf(model);
+    const { profile, exclusive } = engine.describe();
+    const measured = this.#measurements.of(this.#keyOf(model));
+    const slots = this.#slots.get(model.id) ?? profile.slots;
+    this.#state.models.set(model.id, {
+      id: model.id,
+      engineId: model.engineId,
+      vramBytes: Math.round(measured.vramBytes ?? engine.estimate(model)),
+      slots: this.#spilled.has(model.id) ? Math.max(1, Math.floor(slots / 2)) : slots,
+      loadMs: measured.loadMs ?? guesses.loadMs,
+      unloadMs: measured.unloadMs ?? guesses.unloadMs,
+      runMs: this.unitMs(model),
+      pinned: this.#pinned.has(model.id),
+      exclusive,
+    });
+  }
+
+  #updateAll(): void {
+    for (const model of this.#catalog.all()) this.update(model);
+    for (const id of this.#state.models.keys()) {
+      const used = this.#state.residents.has(id) || this.#state.queue.count(id) > 0;
+      if (!this.#catalog.get(id) && !used) this.#state.models.delete(id);
+    }
+  }
+
+  /** Measurements hold for one way of starting the engine. */
+  #keyOf(model: CatalogModel): string {
+    return `${model.engineId}/${model.key}@${this.engineOf(model).describe().profile.name}`;
+  }
+}
+
+function gib(bytes: number): string {
+  return `${(bytes / 1024 ** 3).toFixed(1)} GiB`;
+}
