@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { EngineError } from './engines/engine-error.ts';
 import type { Engine, EngineDescription, LogLine } from './engines/engine.ts';
 import type { GpuLog } from './gpu-log.ts';
@@ -53,9 +54,11 @@ export class EngineCare {
     if (this.#timer) clearInterval(this.#timer);
   }
 
-  /** Resolves when every engine was tried once. */
-  async settled(): Promise<void> {
-    await Promise.allSettled(this.#tries.values());
+  /** Resolves when no engine is being brought up any more, or after so many milliseconds. */
+  async settled(mostMs: number): Promise<void> {
+    if (![...this.#health.values()].some(({ state }) => state === 'starting')) return;
+    const tried = Promise.allSettled(this.#tries.values());
+    await Promise.race([tried, delay(mostMs, undefined, { ref: false })]);
   }
 
   has(id: string): boolean {

@@ -164,9 +164,9 @@ export class Gpu {
     this.#care.begin();
   }
 
-  /** Resolves when every engine was tried once. */
-  settled(): Promise<void> {
-    return this.#care.settled();
+  /** Resolves when no engine is being brought up any more, or after so many milliseconds. */
+  settled(mostMs: number): Promise<void> {
+    return this.#care.settled(mostMs);
   }
 
   startEngine(id: string): Promise<void> {

@@ -174,9 +174,10 @@ async function build(
       `Listening on ${config.tenant.host} is refused while there is no key. Add one to ${tenantsPath} first.`,
     );
   }
+  // Before anybody can ask: the engines come up in the background, and requests wait for them.
+  await gpu.start();
   const tenantUrl = await listen(tenantSide, config.tenant.host, config.tenant.port, closers);
   const operatorUrl = await listen(operatorSide, '127.0.0.1', config.operator.port, closers);
-  await gpu.start();
   logger.info({ tenantUrl, operatorUrl, demo: demo !== null }, 'serving');
   return {
     tenantUrl,

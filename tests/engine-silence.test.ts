@@ -33,7 +33,7 @@ async function start(): Promise<void> {
     log: () => undefined,
   });
   await gpu.start();
-  await gpu.settled();
+  await gpu.settled(30_000);
   await read();
 }
 

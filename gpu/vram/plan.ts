@@ -336,21 +336,23 @@ export function judge(
   let running = 0;
   let thereMs = wish.facts.loadMs;
   let backMs = wish.facts.unloadMs;
-  let visitOver = true;
+  let visitEndsAt = now;
   for (const victim of victims) {
     const held = state.model(victim.modelId);
+    const { people, lane } = wishFor(state, held, policy, now);
     running += victim.running;
-    disturbed += wishFor(state, held, policy, now).people;
+    disturbed += people;
     thereMs += held.unloadMs;
     backMs += held.loadMs;
-    // A visit that has begun is used: what is served before leaving must be worth the way there and back.
-    const lane = wishFor(state, held, policy, now).lane;
+    // A visit that has begun is used: what is served before leaving must be worth the way there and back. It also ends
+    // by the clock, or one long request on a model of many slots would hold the card for minutes.
     const visitMs = policy.visitFactor[lane] * (thereMs + backMs);
-    if (victim.servedMs < visitMs && demand(state, victim) > 0) visitOver = false;
+    const isShort = victim.servedMs < visitMs && now - victim.since < policy.visitClock * visitMs;
+    if (isShort && demand(state, victim) > 0)
+      visitEndsAt = Math.max(visitEndsAt, victim.since + policy.visitClock * visitMs);
   }
   if (disturbed === 0 && running === 0) return { swap: true, cause: 'idle_victim' };
-  // Looked at again when the next lease ends: a visit ends by work done, not by time.
-  if (!visitOver) return { swap: false, at: Number.POSITIVE_INFINITY };
+  if (visitEndsAt > now) return { swap: false, at: visitEndsAt };
   if (wish.overdueAt <= now) return { swap: true, cause: 'max_wait' };
   const priceMs = policy.swapPatience * (thereMs + backMs) * (disturbed + policy.runningWeight * running);
   if (wish.pressureMs >= priceMs) return { swap: true, cause: 'swap_pays' };

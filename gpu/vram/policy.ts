@@ -19,6 +19,8 @@ export interface Policy {
    * back, in GPU time, as long as it has work; by the lane of that work. Without it overload turns into thrashing.
    */
   readonly visitFactor: Readonly<Record<Lane, number>>;
+  /** A visit is over after this many times its length by the clock, however little was served. */
+  readonly visitClock: number;
   /** How much a second of waiting weighs, by lane. */
   readonly laneWeight: Readonly<Record<Lane, number>>;
   /** The backstop: nobody who is admitted waits longer than this for a swap to begin, by lane. */
@@ -34,6 +36,7 @@ export const defaultPolicy: Policy = {
   runningWeight: 0.5,
   waitersPerTenant: 4,
   visitFactor: { interactive: 3.5, batch: 2 },
+  visitClock: 1.5,
   laneWeight: { interactive: 1, batch: 0.25 },
   maxWaitMs: { interactive: 60_000, batch: 10 * 60_000 },
   batchTurnMs: 120_000,

@@ -20,6 +20,8 @@ export const limits = {
   headersMs: 10_000,
   requestMs: 60_000,
   connections: 12_000,
+  /** How long a request waits for engines that are just being started. */
+  engineStartMs: 60_000,
   keyCharacters: 256,
   closeMs: 9_000,
 } as const;

@@ -3,6 +3,7 @@ import type { CatalogModel } from '../../gpu/catalog.ts';
 import type { Answer } from '../../gpu/engines/engine.ts';
 import type { Gpu, Task } from '../../gpu/gpu.ts';
 import type { Admission, Ticket } from '../admission/admission.ts';
+import { limits } from '../contract/limits.ts';
 import { ApiError } from '../http/api-error.ts';
 import { HeldReply, type Waiting } from '../http/held-reply.ts';
 import type { Identity } from '../tenants/tenants.ts';
@@ -12,14 +13,22 @@ export interface GenerationDeps {
   readonly admission: Admission;
 }
 
-/** The model of a name, or of a kind when no name was given. Throws for one that is not there or cannot do it. */
-export function modelFor(
+/**
+ * The model of a name, or of a kind when no name was given. Throws for one that is not there or cannot do it. Just
+ * after the start the engines may not have said yet what they have; then they are waited for.
+ */
+export async function modelFor(
   { gpu, admission }: GenerationDeps,
   identity: Identity,
   kind: 'text' | 'image' | 'embedding',
   name?: string,
-): CatalogModel {
-  const model = name === undefined ? gpu.defaultModel(kind) : gpu.model(name);
+): Promise<CatalogModel> {
+  const find = () => (name === undefined ? gpu.defaultModel(kind) : gpu.model(name));
+  let model = find();
+  if (!model) {
+    await gpu.settled(limits.engineStartMs);
+    model = find();
+  }
   if (!model) {
     if (name === undefined) {
       throw new ApiError('engine_unavailable', `No ${kind} model is available at the moment.`, {

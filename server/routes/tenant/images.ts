@@ -29,7 +29,7 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
     async (request, reply) => {
       const identity = identityOf(request);
       const { body } = request;
-      const model = modelFor(deps, identity, 'image', body.model);
+      const model = await modelFor(deps, identity, 'image', body.model);
       const size = parseSize(body.size);
       const prompts = [body.prompt, body.negative_prompt];
       const ticket = admit(deps, request, reply, {
@@ -62,7 +62,7 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
       const identity = identityOf(request);
       const form = await readForm(request);
       const { fields } = form;
-      const model = modelFor(deps, identity, 'image', fields.model);
+      const model = await modelFor(deps, identity, 'image', fields.model);
       const size = fields.size && fields.size !== 'auto' ? parseSize(fields.size) : await sizeOf(form.image);
       const image = await cleanImage(form.image, size);
       const mask = form.mask && (await cleanMask(form.mask, size));

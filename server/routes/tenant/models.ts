@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { ErrorBody } from '../../contract/errors.ts';
+import { limits } from '../../contract/limits.ts';
 import { ModelList } from '../../contract/openai.ts';
 import { ApiError } from '../../http/api-error.ts';
 import { identityOf, type TenantDeps } from './tenant-context.ts';
@@ -26,7 +27,11 @@ export const modelRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, { 
     {
       schema: { tags: ['OpenAI'], summary: 'List models', response: { 200: ModelList, default: ErrorBody } },
     },
-    async (request) => ({ object: 'list' as const, data: listed(identityOf(request)) }),
+    async (request) => {
+      // Just after the start the engines may not have said yet what they have.
+      await gpu.settled(limits.engineStartMs);
+      return { object: 'list' as const, data: listed(identityOf(request)) };
+    },
   );
 
   app.get(

@@ -30,7 +30,7 @@ export const simpleRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
     async (request, reply) => {
       const identity = identityOf(request);
       const { prompt, system, model: name, maxTokens, temperature } = request.body;
-      const model = modelFor(deps, identity, 'text', name);
+      const model = await modelFor(deps, identity, 'text', name);
       const wish = {
         feature: 'chat',
         model: model.id,
@@ -77,7 +77,7 @@ export const simpleRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
     async (request, reply) => {
       const identity = identityOf(request);
       const { body } = request;
-      const model = modelFor(deps, identity, 'image', body.model);
+      const model = await modelFor(deps, identity, 'image', body.model);
       const size = checkedSize(body.width, body.height);
       const prompts = [body.prompt, body.negativePrompt];
       const ticket = admit(deps, request, reply, {

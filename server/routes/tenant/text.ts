@@ -21,7 +21,7 @@ export const textRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, dep
     async (request, reply) => {
       const identity = identityOf(request);
       const { body } = request;
-      const model = modelFor(deps, identity, 'text', body.model);
+      const model = await modelFor(deps, identity, 'text', body.model);
       const prompts = [body.messages, body.tools, body.response_format];
       const ticket = admit(deps, request, reply, {
         feature: 'chat',
@@ -39,7 +39,7 @@ export const textRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, dep
     async (request, reply) => {
       const identity = identityOf(request);
       const { body } = request;
-      const model = modelFor(deps, identity, 'text', body.model);
+      const model = await modelFor(deps, identity, 'text', body.model);
       const wish = {
         feature: 'completion',
         model: model.id,
@@ -57,7 +57,7 @@ export const textRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, dep
     async (request, reply) => {
       const identity = identityOf(request);
       const { body } = request;
-      const model = modelFor(deps, identity, 'embedding', body.model);
+      const model = await modelFor(deps, identity, 'embedding', body.model);
       const wish = {
         feature: 'embedding',
         model: model.id,
