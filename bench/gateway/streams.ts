@@ -46,10 +46,10 @@ export async function streams(
       }
     }
   };
-  // Not all in the same instant: people do not arrive like that, and the tail would be of our own making.
+  // Spread over the 20 ms between two tokens: people do not arrive in step, and the tail would be of our own making.
   await Promise.all(
     Array.from({ length: count }, async (_, i) => {
-      await new Promise((resolve) => setTimeout(resolve, i * 5));
+      await new Promise((resolve) => setTimeout(resolve, i * 7.3));
       await one();
     }),
   );

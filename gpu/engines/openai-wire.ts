@@ -48,10 +48,17 @@ export async function* relayText(
   const seen = { promptBytes: promptBytes(request), completionBytes: 0, completionEvents: 0 };
   let usage: unknown = null;
   let checked = false;
+  let frameBytes = 0;
   let done = false;
 
   /** Looks at an event in passing; false when it is only the usage nobody asked for. */
   const look = (bytes: Buffer): boolean => {
+    // Nearly every event is one more token in a frame that was checked on the first: it is searched, not decoded.
+    if (checked && isPlainChunk(bytes)) {
+      seen.completionEvents += 1;
+      seen.completionBytes += Math.max(1, bytes.length - frameBytes);
+      return true;
+    }
     const data = eventData(bytes);
     if (data === null) return true;
     if (data.trim() === '[DONE]') {
@@ -73,8 +80,10 @@ export async function* relayText(
     const choices = field(chunk, 'choices');
     if (Array.isArray(choices) && choices.length === 0 && usage !== null) return askedForUsage;
     const [choice]: unknown[] = Array.isArray(choices) ? choices : [];
+    const writtenBytes = textBytes(field(choice, 'delta') ?? field(choice, 'text'));
+    frameBytes = bytes.length - writtenBytes;
     seen.completionEvents += 1;
-    seen.completionBytes += textBytes(field(choice, 'delta') ?? field(choice, 'text'));
+    seen.completionBytes += writtenBytes;
     return true;
   };
 
@@ -134,6 +143,23 @@ async function post(
 
 function promptBytes({ body }: TextRequest): number {
   return textBytes(body['messages'] ?? body['prompt']);
+}
+
+const chunkStart = Buffer.from('data: {');
+const closingBrace = 0x7d;
+const newline = 0x0a;
+const carriageReturn = 0x0d;
+
+/** One line of data that looks like a JSON object and speaks of neither usage nor an error. */
+function isPlainChunk(bytes: Buffer): boolean {
+  let end = bytes.length - 1;
+  while (end > 0 && (bytes[end] === newline || bytes[end] === carriageReturn)) end -= 1;
+  return (
+    bytes[end] === closingBrace &&
+    bytes.compare(chunkStart, 0, chunkStart.length, 0, chunkStart.length) === 0 &&
+    !bytes.includes('"usage"') &&
+    !bytes.includes('"error"')
+  );
 }
 
 /** Cuts a stream whose engine falls silent. Time in which our own reader holds us up does not count. */
