@@ -79,16 +79,14 @@ describe('who comes in', () => {
     ['another scheme', 'Basic abc', 401, 'missing_api_key'],
     ['a wrong key', 'Bearer kh_wrong', 401, 'invalid_api_key'],
     ['a key as long as a book', `Bearer ${'k'.repeat(5_000)}`, 401, 'invalid_api_key'],
-    ['SQL', "Bearer ' or 1=1 --", 401, 'missing_api_key'],
+    ['SQL', "Bearer ' or 1=1 --", 401, 'invalid_api_key'],
     ['a disabled tenant', `Bearer ${keys.off}`, 403, 'tenant_disabled'],
     ['an expired key', `Bearer ${keys.old}`, 401, 'invalid_api_key'],
   ])('%s', async (_, authorization, status, code) => {
     const response = await fetch(`${appliance.tenantUrl}/v1/models`, {
       headers: authorization === undefined ? {} : { authorization },
     });
-    // A scheme with more than one word after it is no bearer token.
-    expect(response.status).toBe(code === 'missing_api_key' ? 401 : status);
-    expect(['missing_api_key', 'invalid_api_key', code]).toContain((await errorOf(response)).code);
+    expect([response.status, (await errorOf(response)).code]).toEqual([status, code]);
   });
 
   test('the key also comes as x-api-key, and never from the address', async () => {

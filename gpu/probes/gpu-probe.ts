@@ -19,8 +19,10 @@ export interface GpuProbe {
 }
 
 export interface NvidiaProbeOptions {
-  /** Folders to look for nvidia-smi in, before the PATH. */
+  /** Folders to look for nvidia-smi in, before the path. */
   readonly folders?: readonly string[];
+  /** The process's own PATH when missing. */
+  readonly path?: string;
   /** The card to use where there are several; the first one otherwise. */
   readonly uuid?: string | null;
   readonly timeoutMs?: number;
@@ -39,7 +41,7 @@ export class NvidiaProbe implements GpuProbe {
   #everRead = false;
 
   constructor(options: NvidiaProbeOptions = {}) {
-    this.#path = [...(options.folders ?? []), process.env['PATH'] ?? ''].join(delimiter);
+    this.#path = [...(options.folders ?? []), options.path ?? process.env['PATH'] ?? ''].join(delimiter);
     this.#uuid = options.uuid ?? null;
     this.#timeoutMs = options.timeoutMs ?? defaults.timeoutMs;
     this.#found = this.#path.split(delimiter).some(hasSmi);
