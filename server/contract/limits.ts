@@ -23,5 +23,35 @@ export const limits = {
   /** How long a request waits for engines that are just being started. */
   engineStartMs: 60_000,
   keyCharacters: 256,
+  /** Credits that one entry may move, and grants looked at in one sweep. */
+  /** Passwords hashed at once, and how many sign-ins may wait for that. */
+  login: {
+    atOnce: 2,
+    waiting: 64,
+    /** Failures in the window, by account and address together, and by account from anywhere. */
+    windowMs: 15 * 60_000,
+    failures: 10,
+    failuresAnywhere: 100,
+  },
+  password: { minCharacters: 10, maxCharacters: 256 },
+  session: {
+    accessMs: 15 * 60_000,
+    refreshMs: 30 * 24 * 3_600_000,
+    /** Two tabs may use one refresh token within this time of each other. */
+    refreshGraceMs: 10_000,
+    tokenCharacters: 2_048,
+  },
+  mailedToken: { resetMs: 3_600_000, verifyMs: 3 * 24 * 3_600_000, invitationMs: 14 * 24 * 3_600_000 },
+  mail: { sentKeptMs: 24 * 3_600_000, keptMs: 14 * 24 * 3_600_000 },
+  accounts: { users: 1_000, keys: 200, openInvitations: 200, nameCharacters: 100 },
+  key: { maxGraceMs: 30 * 24 * 3_600_000, defaultGraceMs: 24 * 3_600_000, patterns: 100 },
+  webhookBytes: 512 * 1024,
+  page: { max: 100, default: 20 },
+  idempotency: { keyCharacters: 255, answerBytes: 16 * 1024 * 1024, keptMs: 24 * 3_600_000 },
+  /** Priced text without a bound of its own gets this one, so that what it can cost is known before. */
+  pricedCompletionTokens: 4_096,
+  /** The context of a model that does not say how long it is. */
+  assumedContextTokens: 32_768,
+  ledger: { credits: 1_000_000_000, sweep: 1_000 },
   closeMs: 9_000,
 } as const;
