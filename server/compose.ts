@@ -12,23 +12,52 @@ import { processes } from '../gpu/supervisor/processes.ts';
 import { Supervisor } from '../gpu/supervisor/supervisor.ts';
 import { defaultPolicy } from '../gpu/vram/policy.ts';
 import { defaultQueueLimits } from '../gpu/vram/scheduler.ts';
+import type { Database } from 'better-sqlite3';
+import type { Logger } from 'pino';
+import { AccessTokens } from './accounts/access-token.ts';
+import type { AccountDeps } from './accounts/account-deps.ts';
+import { Company } from './accounts/company.ts';
+import { InvitationStore } from './accounts/invitation-store.ts';
+import { MailedTokens } from './accounts/mailed-tokens.ts';
+import { Passwords } from './accounts/passwords.ts';
+import { Recovery } from './accounts/recovery.ts';
+import { Registration } from './accounts/registration.ts';
+import { SessionStore } from './accounts/session-store.ts';
+import { SignIn } from './accounts/sign-in.ts';
+import { UserStore } from './accounts/user-store.ts';
 import { Admission } from './admission/admission.ts';
-import { parseChecked } from './config/checked.ts';
+import { AuditLog } from './audit/audit-log.ts';
+import { InvalidValue, parseChecked } from './config/checked.ts';
 import type { Config, LoadedConfig } from './config/config.ts';
 import { discover } from './config/discovery.ts';
 import { lockFolder } from './db/instance-lock.ts';
 import { openDatabase } from './db/open.ts';
 import { prepareDemo } from './demo/demo.ts';
+import { closeDemoAccounts, type DemoAccounts, openDemoAccounts } from './demo/demo-accounts.ts';
 import { enginesFor } from './engines.ts';
 import { ImageLinks } from './files/image-links.ts';
+import { HistoryStore } from './history/history-store.ts';
 import type { BaseApp } from './http/base-app.ts';
+import { IdempotencyStore } from './idempotency/idempotency-store.ts';
+import { Ledger } from './ledger/ledger.ts';
+import { LedgerBroken, proveLedger } from './ledger/proof.ts';
 import { openLog } from './logging/log.ts';
+import { mailTransport } from './mail/transport.ts';
+import { Outbox } from './mail/outbox.ts';
+import { Offers } from './offers/offers.ts';
+import { OrderStore } from './payments/order-store.ts';
+import { Payments } from './payments/payments.ts';
+import { Sweeper } from './privacy/sweeper.ts';
 import { operatorApp } from './routes/operator/app.ts';
 import { tenantApp } from './routes/tenant/app.ts';
+import { installSecret } from './secrets/install-secret.ts';
+import { Vault } from './secrets/vault.ts';
 import { hashApiKey, newApiKey } from './tenants/api-key.ts';
-import { loadPlans, loadPrices } from './tenants/plans.ts';
+import { Directory } from './tenants/directory.ts';
+import { FileTenants, identityOf } from './tenants/file-tenants.ts';
+import { KeyStore } from './tenants/key-store.ts';
+import { TenantStore } from './tenants/tenant-store.ts';
 import { createTenantsFile, watchTenantsFile } from './tenants/tenants-file.ts';
-import { identityOf, Tenants } from './tenants/tenants.ts';
 import { UsageStore } from './usage/usage-store.ts';
 import { version } from './version.ts';
 
@@ -39,6 +68,8 @@ export interface Appliance {
   readonly demo: boolean;
   /** A key that works, where one was made at this start; it is not kept and cannot be shown again. */
   readonly freshKey: string | null;
+  /** People of the demonstration, one a plan, and the password they all have; null outside the demonstration. */
+  readonly demoAccounts: DemoAccounts | null;
   readonly gpu: Gpu;
   /** Ends everything, in the reverse of the order it was begun. */
   close(): Promise<void>;
@@ -137,39 +168,88 @@ async function build(
   closers.push(() => gpu.close());
   gpu.scheduler.onDecision((decision) => logger.debug(decision, 'decision'));
 
-  const plans = loadPlans(join(defaults, 'plans.json'));
-  const tenants = new Tenants();
+  const offers = new Offers(db);
+  const files = new FileTenants();
   const tenantsPath = join(folder, 'tenants.json');
   const firstKey = demo ? null : createTenantsFile(tenantsPath);
-  const tenantsFile = await watchTenantsFile(tenantsPath, tenants, plans, logger);
+  const tenantsFile = await watchTenantsFile(tenantsPath, files, offers, logger);
   closers.push(() => tenantsFile.close());
   const demoKey = demo ? newApiKey() : null;
   if (demoKey !== null) {
-    const entry = { name: 'demo', plan: 'pro' };
-    tenants.add(identityOf(hashApiKey(demoKey), entry, plans));
+    const hash = hashApiKey(demoKey);
+    files.add(hash, identityOf(hash, { name: 'demo', plan: 'pro' }, offers.plans));
   }
 
+  const ledger = openLedger(db, logger);
+  const vault = new Vault(installSecret(join(folder, 'content-key')));
   const usage = new UsageStore(db, (error, lost) =>
     logger.error({ err: error, lost }, 'usage rows were not written'),
   );
   closers.push(() => usage.close());
+  const history = new HistoryStore(db, vault);
+  const idempotency = new IdempotencyStore(db, vault);
+  const accounts = await openAccounts({ config, folder, db, offers, files, ledger, logger, closers });
+  const orders = new OrderStore(db);
+  const { secretKey, webhookSecret, url } = stripeKeys(config);
+  const payments = await Payments.open({ ...accounts, orders }, { secretKey, webhookSecret, url });
+  const sweeper = new Sweeper(db, { ...accounts, history, idempotency }, (error) =>
+    logger.error({ err: error }, 'a chore of the sweeper failed'),
+  );
+  closers.push(() => sweeper.close());
   const admission = new Admission({
-    tenants,
+    directory: accounts.directory,
     usage,
-    prices: loadPrices(join(defaults, 'prices.json')),
+    history,
+    ledger,
+    idempotency,
+    offers,
     blockedPhrases: readPhrases(join(defaults, 'blocked-phrases.json')),
+    onError: (error, message) => logger.error({ err: error }, message),
   });
+  closers.push(() => admission.close());
   const links = new ImageLinks(folder);
   await links.start();
   closers.push(() => links.close());
 
-  const shared = { gpu, admission, version, demo: demo !== null };
-  const tenantSide = await tenantApp({ ...shared, usage, links, publicUrl: config.tenant.publicUrl }, logger);
+  const signIn = new SignIn(accounts);
+  const company = new Company(accounts);
+  const registration = new Registration(accounts, signIn);
+  const demoAccounts = demo ? await openDemoAccounts(accounts) : closeDemoAccounts(accounts);
+
+  const shared = {
+    ...accounts,
+    db,
+    gpu,
+    admission,
+    usage,
+    history,
+    orders,
+    company,
+    version,
+    demo: demo !== null,
+  };
+  const tenantSide = await tenantApp(
+    {
+      ...shared,
+      signIn,
+      registration,
+      recovery: new Recovery(accounts),
+      payments,
+      idempotency,
+      links,
+      publicUrl: config.tenant.publicUrl,
+    },
+    logger,
+  );
   const tokenFile = join(folder, 'operator-token');
   const token = operatorToken(tokenFile);
-  const operatorSide = await operatorApp({ ...shared, tenants, tenantsFile, token }, logger);
+  const operatorSide = await operatorApp({ ...shared, files, tenantsFile, token }, logger);
 
-  if (config.tenant.host !== '127.0.0.1' && tenants.all().length === 0) {
+  if (
+    config.tenant.host !== '127.0.0.1' &&
+    files.all().length === 0 &&
+    accounts.users.page(undefined, 1).length === 0
+  ) {
     throw new Error(
       `Listening on ${config.tenant.host} is refused while there is no key. Add one to ${tenantsPath} first.`,
     );
@@ -185,6 +265,7 @@ async function build(
     tokenFile,
     demo: demo !== null,
     freshKey: demoKey ?? firstKey,
+    demoAccounts,
     gpu,
     close,
   };
@@ -205,6 +286,64 @@ async function listen(app: BaseApp, host: string, port: number, closers: (() => 
   closers.push(() => app.close());
   const { address, port: actual } = app.server.address() as AddressInfo;
   return `http://${address === '0.0.0.0' ? '127.0.0.1' : address}:${actual}`;
+}
+
+/** The ledger, once it is proven to add up, and what a crash left open given back. */
+function openLedger(db: Database, logger: Logger): Ledger {
+  const { faults, entries } = proveLedger(db);
+  if (faults.length > 0) throw new LedgerBroken(faults);
+  const ledger = new Ledger(db);
+  const orphans = ledger.voidOrphans();
+  logger.info({ entries, orphans }, 'the ledger adds up');
+  return ledger;
+}
+
+/** Everything about people and companies, put together. */
+async function openAccounts(parts: {
+  config: Config;
+  folder: string;
+  db: Database;
+  offers: Offers;
+  files: FileTenants;
+  ledger: Ledger;
+  logger: Logger;
+  closers: (() => unknown)[];
+}): Promise<AccountDeps> {
+  const { config, folder, db, offers, files, ledger, logger, closers } = parts;
+  if (!Object.hasOwn(offers.plans, config.accounts.plan))
+    throw new InvalidValue('config.json', 'accounts.plan', `is "${config.accounts.plan}", which is no plan`);
+  const tenants = new TenantStore(db, offers);
+  const keys = new KeyStore(db);
+  closers.push(() => keys.close());
+  const transport = await mailTransport(config.mail);
+  const outbox = new Outbox(db, transport, (error, id) =>
+    logger.warn({ err: error, id }, 'a message could not be sent; it is tried again'),
+  );
+  closers.push(() => outbox.close());
+  return {
+    settings: config.accounts,
+    tenants,
+    keys,
+    users: new UserStore(db),
+    sessions: new SessionStore(db),
+    invitations: new InvitationStore(db),
+    mailedTokens: new MailedTokens(db),
+    outbox,
+    audit: new AuditLog(db),
+    ledger,
+    offers,
+    passwords: new Passwords(),
+    accessTokens: new AccessTokens(installSecret(join(folder, 'session-secret'))),
+    directory: new Directory({ db, files, tenants, keys }),
+  };
+}
+
+function stripeKeys({ payments }: Config) {
+  return {
+    secretKey: payments.stripeSecretKey ?? '',
+    webhookSecret: payments.stripeWebhookSecret ?? '',
+    url: payments.stripeUrl,
+  };
 }
 
 /** The operator's token: made once, readable by the owner of the folder alone. */

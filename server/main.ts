@@ -2,6 +2,7 @@ import { type Appliance, compose } from './compose.ts';
 import { InvalidValue } from './config/checked.ts';
 import { loadConfig } from './config/config.ts';
 import { AlreadyRunning } from './db/instance-lock.ts';
+import { LedgerBroken } from './ledger/proof.ts';
 import { limits } from './contract/limits.ts';
 
 /* Process entry: starts the appliance, says how to use it, and ends it when asked to. */
@@ -10,13 +11,14 @@ try {
   console.log(welcome(appliance));
   endOn(appliance);
 } catch (error) {
-  const known = error instanceof InvalidValue || error instanceof AlreadyRunning;
+  const known =
+    error instanceof InvalidValue || error instanceof AlreadyRunning || error instanceof LedgerBroken;
   console.error(`\nKilnhouse did not start: ${error instanceof Error ? error.message : String(error)}`);
   if (!known && error instanceof Error && process.env['KILNHOUSE_DEBUG']) console.error(error.stack);
   process.exitCode = 1;
 }
 
-function welcome({ tenantUrl, operatorUrl, tokenFile, demo, freshKey }: Appliance): string {
+function welcome({ tenantUrl, operatorUrl, tokenFile, demo, freshKey, demoAccounts }: Appliance): string {
   const key = freshKey ?? '<your key>';
   const lines = [
     '',
@@ -30,6 +32,12 @@ function welcome({ tenantUrl, operatorUrl, tokenFile, demo, freshKey }: Applianc
   if (freshKey !== null) {
     const kept = demo ? 'for this start only' : 'shown only now; only its hash is kept';
     lines.push(`  ${demo ? 'Demo key' : 'First key'}       ${freshKey}     (${kept})`);
+  }
+  if (demoAccounts) {
+    lines.push(
+      `  Demo accounts  ${demoAccounts.emails.join(', ')}`,
+      `                 password ${demoAccounts.password}     (for this start only)`,
+    );
   }
   const text = JSON.stringify({ prompt: 'Hello, who are you?' });
   const chat = JSON.stringify({

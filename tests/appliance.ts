@@ -20,6 +20,19 @@ export interface Options {
   readonly tenants?: object;
 }
 
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  // oxlint-disable typescript/no-explicit-any -- the shape of each answer is the business of the test that asks
+  readonly json: any;
+  /** What the platform's envelope holds. */
+  readonly data: any;
+  // oxlint-enable typescript/no-explicit-any
+  readonly code: string | undefined;
+  readonly message: string | undefined;
+}
+
 /** The real program as its users start it: a process of its own on free ports, with stand-ins for engines. */
 export class TestAppliance {
   readonly folder: string;
@@ -111,6 +124,42 @@ export class TestAppliance {
     });
   }
 
+  /** A tenant request as anybody: `as` is a key or token. The platform's envelope and OpenAI's errors come unpacked. */
+  async call(
+    method: string,
+    path: string,
+    {
+      as,
+      body,
+      headers = {},
+    }: { as?: string | undefined; body?: unknown; headers?: Record<string, string> } = {},
+  ): Promise<Answer> {
+    const response = await fetch(this.tenantUrl + path, {
+      method,
+      headers: {
+        ...(as !== undefined && { authorization: `Bearer ${as}` }),
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    const json = response.headers.get('content-type')?.startsWith('application/json')
+      ? JSON.parse(text)
+      : null;
+    const { status, headers: answered } = response;
+    const error = json?.errors?.[0] ?? json?.error ?? null;
+    return {
+      status,
+      headers: answered,
+      text,
+      json,
+      data: json?.data,
+      code: error?.code,
+      message: error?.message,
+    };
+  }
+
   get(path: string, key = this.key): Promise<Response> {
     return fetch(this.tenantUrl + path, { headers: { authorization: `Bearer ${key}` } });
   }
@@ -129,6 +178,23 @@ export class TestAppliance {
     return response.json();
   }
 
+  /** Registers somebody, by an invitation of the operator where that is how it is. */
+  async register(email: string, more: object = {}): Promise<Person> {
+    const invited = await this.operator('/api/invitations', 'POST', { email, ...more });
+    const { status, data, text } = await this.call('POST', '/api/v1/auth/register', {
+      body: { email, password: passwordOf(email), name: email.split('@')[0], invitation: invited.token },
+    });
+    if (status !== 201) throw new Error(`${email} could not register: ${text}`);
+    return { ...data.user, email, token: data.token, refreshToken: data.refreshToken, key: data.apiKey };
+  }
+
+  /** Kills it as a power cut would, and waits until it is gone. */
+  async kill(): Promise<void> {
+    const ended = new Promise((resolve) => this.process.once('exit', resolve));
+    this.process.kill('SIGKILL');
+    await ended;
+  }
+
   /** Asks it to end, and waits for it. */
   async stop(): Promise<number | null> {
     if (this.process.exitCode === null && this.process.signalCode === null) {
@@ -138,6 +204,20 @@ export class TestAppliance {
     }
     return this.process.exitCode;
   }
+}
+
+/** Somebody with an account, a session and a first key. */
+export interface Person {
+  readonly id: string;
+  readonly company: string;
+  readonly email: string;
+  readonly token: string;
+  readonly refreshToken: string;
+  readonly key: string;
+}
+
+export function passwordOf(email: string): string {
+  return `password of ${email}`;
 }
 
 /** The living processes whose environment holds the marker of an appliance's folder: its engines and theirs. */

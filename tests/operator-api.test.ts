@@ -197,7 +197,17 @@ describe('what is seen and steered', () => {
 
   test('tenants are shown without their keys', async () => {
     const view = await appliance.operator('/api/tenants');
-    expect(view).toMatchObject({ tenants: [{ id: 'demo', plan: 'pro', keys: 1 }], file: { problem: null } });
+    expect(view.tenants[0]).toMatchObject({
+      id: 'demo',
+      kind: 'file',
+      plan: 'pro',
+      keys: 1,
+      available: null,
+    });
+    expect(view.tenants.slice(1).map(({ kind, available }: never) => [kind, available])).toEqual(
+      Array.from({ length: 4 }, () => ['account', 100]),
+    );
+    expect(view.file.problem).toBeNull();
     expect(JSON.stringify(view)).not.toContain(appliance.key);
   });
 

@@ -1,12 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import type { Caller, Timings } from '../../gpu/gpu.ts';
 import type { Lane } from '../../gpu/vram/work.ts';
+import type { HistoryStore } from '../history/history-store.ts';
 import { ApiError, asApiError } from '../http/api-error.ts';
 import { ClientGone } from '../http/held-reply.ts';
-import { limits } from '../contract/limits.ts';
-import { allowsModel, type Prices } from '../tenants/plans.ts';
-import type { Identity, Tenant, Tenants } from '../tenants/tenants.ts';
-import type { Feature, UsageStore } from '../usage/usage-store.ts';
+import type { IdempotencyStore, KeptAnswer, KeyedRun } from '../idempotency/idempotency-store.ts';
+import { InsufficientCredits, type Ledger } from '../ledger/ledger.ts';
+import type { Offers } from '../offers/offers.ts';
+import { type PricedWork, priceOf, type Prices } from '../offers/prices.ts';
+import type { Directory } from '../tenants/directory.ts';
+import { type Identity, mayUseFeature, mayUseModel, type Tenant } from '../tenants/tenant.ts';
+import type { Feature, UsageRow, UsageStore } from '../usage/usage-store.ts';
 import { PhraseList, textsIn } from './prompt-policy.ts';
 import { type RateState, RateWindows } from './rate-window.ts';
 
@@ -17,6 +21,10 @@ export interface Wish {
   /** Everything a person wrote, to be held against the policy. */
   readonly prompts: unknown;
   readonly lane: Lane;
+  /** The most that the work can come to: what its price is held for. Asked only where somebody pays. */
+  readonly work: () => PricedWork;
+  /** The Idempotency-Key it came with, once it was taken for this request. */
+  readonly keyed?: KeyedRun | null;
 }
 
 /** What was used, when it is over. */
@@ -26,82 +34,118 @@ export interface Actual {
   readonly images?: number;
 }
 
+/** What work would cost. */
+export interface Quote {
+  /** The most it can cost: what is held while it runs. */
+  readonly credits: number;
+  /** What the account has for it; null for a tenant that pays nothing. */
+  readonly available: number | null;
+}
+
 /** Admission to one piece of work. Settled or voided exactly once; whatever comes second is ignored. */
 export interface Ticket {
   readonly id: string;
   readonly identity: Identity;
   readonly caller: Caller;
-  /** Called when the key is revoked or the tenant disabled while the work runs. */
+  /** Whether the answer has to be handed to `settle`, because it may be asked for again. */
+  readonly keepsAnswer: boolean;
+  /** Called when the key is revoked or expires, or the tenant is suspended, while the work runs. */
   onRevoked(end: (reason: ApiError) => void): void;
-  settle(actual: Actual, timings: Timings): void;
-  /** The work did not succeed; what it used so far is still written down. */
+  /** Charges for what was used and gives the rest back. */
+  settle(actual: Actual, timings: Timings, answer?: KeptAnswer | null): void;
+  /**
+   * The work did not come to its end. When the caller gave it up, or lost the right to it, what was produced until
+   * then is charged; when it failed on our side, nothing is.
+   */
   void(error: unknown, actual: Actual, timings: Timings): void;
 }
 
 interface Open {
   readonly identity: Identity;
+  readonly expiry: NodeJS.Timeout | null;
   end: ((reason: ApiError) => void) | null;
 }
 
-/** The one gate: key, tenant, plan, rate, concurrency, prompt policy, in this order, for every road. */
+type Status = UsageRow['status'];
+
+const settleAgainMs = 1_000;
+/** The longest that a timer can wait. */
+const longestTimerMs = 2 ** 31 - 1;
+
+/** The one gate: tenant, plan, rate, concurrency, prompt policy, credits, in this order, for every road. */
 export class Admission {
-  readonly #tenants: Tenants;
   readonly #usage: UsageStore;
-  readonly #prices: Prices;
+  readonly #history: HistoryStore;
+  readonly #ledger: Ledger;
+  readonly #idempotency: IdempotencyStore;
+  readonly #offers: Offers;
+  readonly #onError: (error: unknown, message: string) => void;
   readonly #rates = new RateWindows();
   readonly #open = new Map<string, Open>();
   readonly #openByTenant = new Map<string, number>();
   readonly #blocked: PhraseList;
   readonly #ownLists = new WeakMap<readonly string[], PhraseList>();
+  /** Ends of holds that could not be written yet (a full disk), to be tried again. */
+  readonly #unsettled = new Set<() => void>();
+  #again: NodeJS.Timeout | null = null;
 
   constructor(options: {
-    tenants: Tenants;
+    directory: Directory;
     usage: UsageStore;
-    prices: Prices;
+    history: HistoryStore;
+    ledger: Ledger;
+    idempotency: IdempotencyStore;
+    offers: Offers;
     blockedPhrases: readonly string[];
+    onError: (error: unknown, message: string) => void;
   }) {
-    this.#tenants = options.tenants;
     this.#usage = options.usage;
-    this.#prices = options.prices;
+    this.#history = options.history;
+    this.#ledger = options.ledger;
+    this.#idempotency = options.idempotency;
+    this.#offers = options.offers;
+    this.#onError = options.onError;
     this.#blocked = new PhraseList(options.blockedPhrases);
     const now = performance.now();
+    // T5: a restart gives nobody a new minute.
     for (const { tenant, requests } of this.#usage.countsSince(Date.now() - 60_000)) {
       this.#rates.preload(tenant, requests, now);
     }
     // A1: who lost the key loses the streams that run on it.
-    this.#tenants.onChange(() => this.#endRevoked());
-  }
-
-  /** Who a key belongs to. Throws for a key that is missing, unknown, expired or of a disabled tenant. */
-  authenticate(key: string | null): Identity {
-    if (key === null) {
-      throw new ApiError(
-        'missing_api_key',
-        'No API key was given. Send it as "Authorization: Bearer <key>" or "x-api-key: <key>".',
-      );
-    }
-    const identity = key.length > limits.keyCharacters ? undefined : this.#tenants.byKey(key);
-    if (!identity || (identity.expiresAt !== null && identity.expiresAt <= Date.now())) {
-      throw new ApiError('invalid_api_key', 'The API key is wrong, expired or revoked.');
-    }
-    if (identity.tenant.disabled)
-      throw new ApiError('tenant_disabled', 'This tenant is disabled; ask the operator.');
-    return identity;
+    options.directory.onChange(() => this.#endRevoked());
   }
 
   /** Lets work in, or throws an ApiError that says which limit it met. */
   admit(identity: Identity, wish: Wish): Ticket {
     const { tenant } = identity;
+    const id = randomUUID();
+    const { prices } = this.#offers;
     try {
-      this.#checkModel(tenant, wish.model);
+      this.#checkRights(identity, wish);
       this.#checkRate(tenant);
       this.#checkConcurrency(tenant);
       this.#checkPolicy(tenant, wish.prompts);
+      const charge = this.#hold(id, identity, wish, prices);
+      return this.#ticket(id, identity, wish, charge);
     } catch (error) {
-      this.#record(identity, wish, randomUUID(), 'refused', asApiError(error).code, {}, noTimings);
+      this.#usage.add(rowOf(identity, wish, id, 'refused', asApiError(error).code, {}, noTimings, 0));
       throw error;
     }
-    return this.#ticket(identity, wish);
+  }
+
+  /** What work would cost and whether it would be let in; nothing is counted or held. Throws like `admit`. */
+  quote(identity: Identity, wish: Wish): Quote {
+    const { tenant } = identity;
+    this.#checkRights(identity, wish);
+    this.#checkPolicy(tenant, wish.prompts);
+    if (tenant.account === null) return { credits: 0, available: null };
+    const { available } = this.#ledger.balance(tenant.account);
+    return { credits: priceOf(this.#offers.prices, wish.work()), available };
+  }
+
+  /** Whether text costs something for a tenant. */
+  chargesText({ account }: Tenant): boolean {
+    return account !== null && this.#offers.prices.text.per1000Tokens > 0;
   }
 
   rate({ id, limits: plan }: Tenant): RateState {
@@ -113,19 +157,24 @@ export class Admission {
     return this.#openByTenant.get(tenantId) ?? 0;
   }
 
-  mayUse({ limits: plan }: Tenant, model: string): boolean {
-    return allowsModel(plan.models, model);
+  close(): void {
+    if (this.#again) clearInterval(this.#again);
+    this.#settleAgain();
   }
 
-  #checkModel(tenant: Tenant, model: string): void {
-    if (this.mayUse(tenant, model)) return;
-    throw new ApiError(
-      'model_not_in_plan',
-      `The plan "${tenant.plan}" does not include the model "${model}".`,
-      {
-        param: 'model',
-      },
-    );
+  #checkRights(identity: Identity, { feature, model }: Wish): void {
+    const { plan } = identity.tenant;
+    if (!mayUseFeature(identity, feature))
+      throw new ApiError(
+        'feature_not_in_plan',
+        `The plan "${plan}" or this key does not include the feature "${feature}".`,
+      );
+    if (!mayUseModel(identity, model))
+      throw new ApiError(
+        'model_not_in_plan',
+        `The plan "${plan}" or this key does not include the model "${model}".`,
+        { param: 'model' },
+      );
   }
 
   #checkRate({ id, limits: plan }: Tenant): void {
@@ -168,93 +217,175 @@ export class Admission {
     return [list];
   }
 
-  #ticket(identity: Identity, wish: Wish): Ticket {
-    const id = randomUUID();
+  /** Holds the most that the work can cost. Returns how to charge for what it came to; null when it costs nothing. */
+  #hold(
+    id: string,
+    { id: by, tenant }: Identity,
+    { feature, model, work: most }: Wish,
+    prices: Prices,
+  ): ((actual: Actual) => number) | null {
+    if (tenant.account === null) return null;
+    const work = most();
+    const credits = priceOf(prices, work);
+    if (credits === 0) return null;
+    try {
+      const about = { feature, model: model.slice(0, 300), by };
+      this.#ledger.hold({ id, account: tenant.account, credits, reason: feature, about });
+    } catch (error) {
+      if (!(error instanceof InsufficientCredits)) throw error;
+      throw new ApiError(
+        'insufficient_credits',
+        `This costs up to ${error.wanted} credits, and ${error.available} are available. Buy credits, or ask for less.`,
+      );
+    }
+    // At the prices it was held at, whatever they become meanwhile.
+    return (actual) => Math.min(credits, priceOf(prices, used(work, actual)));
+  }
+
+  #ticket(id: string, identity: Identity, wish: Wish, charge: ((actual: Actual) => number) | null): Ticket {
     const { tenant } = identity;
-    const open: Open = { identity, end: null };
+    const open: Open = { identity, expiry: this.#expiryOf(id, identity), end: null };
     this.#open.set(id, open);
     this.#openByTenant.set(tenant.id, this.open(tenant.id) + 1);
-    const close = (): boolean => {
-      if (!this.#open.delete(id)) return false;
-      const left = this.open(tenant.id) - 1;
-      if (left > 0) this.#openByTenant.set(tenant.id, left);
-      else this.#openByTenant.delete(tenant.id);
-      return true;
+    const end = (
+      status: Status,
+      errorCode: string | null,
+      charged: number,
+      actual: Actual,
+      timings: Timings,
+      answer: KeptAnswer | null,
+    ): void => {
+      if (!this.#close(id, tenant.id)) return;
+      const row = rowOf(identity, wish, id, status, errorCode, actual, timings, charged);
+      if (!charge && !wish.keyed && tenant.history === 'none') return this.#usage.add(row);
+      this.#write(() => {
+        if (charge && (status === 'ok' || charged > 0)) this.#ledger.post(id, charged);
+        else if (charge) this.#ledger.void(id, errorCode ?? status);
+        this.#usage.addNow(row);
+        if (wish.keyed && (status === 'ok' || charged > 0)) this.#idempotency.finish(wish.keyed, answer);
+        else if (wish.keyed) this.#idempotency.forget(wish.keyed);
+        if (tenant.history !== 'none' && status !== 'refused') this.#keep(identity, wish, row);
+      });
     };
     return {
       id,
       identity,
+      keepsAnswer: wish.keyed !== undefined && wish.keyed !== null,
       caller: {
         tenant: tenant.id,
         weight: tenant.limits.weight,
         concurrency: tenant.limits.concurrent,
         lane: wish.lane,
       },
-      onRevoked: (end) => {
-        open.end = end;
+      onRevoked: (revoked) => {
+        open.end = revoked;
       },
-      settle: (actual, timings) => {
-        if (close()) this.#record(identity, wish, id, 'ok', null, actual, timings);
-      },
+      settle: (actual, timings, answer = null) =>
+        end('ok', null, charge?.(actual) ?? 0, actual, timings, answer),
       void: (error, actual, timings) => {
-        if (!close()) return;
         const gone = error instanceof ClientGone;
+        const { code } = asApiError(error);
         const status = gone ? 'abandoned' : timings.granted ? 'failed' : 'refused';
-        this.#record(
-          identity,
-          wish,
-          id,
-          status,
-          gone ? 'client_gone' : asApiError(error).code,
-          actual,
-          timings,
-        );
+        const charged = gone || code === 'invalid_api_key' ? (charge?.(actual) ?? 0) : 0;
+        end(status, gone ? 'client_gone' : code, charged, actual, timings, null);
       },
     };
   }
 
-  #record(
-    identity: Identity,
-    { feature, model }: Wish,
-    id: string,
-    status: 'ok' | 'failed' | 'refused' | 'abandoned',
-    errorCode: string | null,
-    actual: Actual,
-    timings: Timings,
-  ): void {
-    const { promptTokens = 0, completionTokens = 0, images = 0 } = actual;
-    this.#usage.add({
-      id,
-      at: Date.now(),
-      tenant: identity.tenant.id,
-      keyId: identity.keyId,
-      feature,
-      model: model.slice(0, 300),
-      status,
-      errorCode,
-      promptTokens,
-      completionTokens,
-      images,
-      queueMs: Math.round(timings.queuedMs),
-      swapMs: Math.round(timings.swapMs),
-      runMs: Math.round(timings.runMs),
-      gpuMs: Math.round(timings.gpuMs),
-      credits: creditsFor(this.#prices, promptTokens + completionTokens, images),
-    });
+  /** False when the ticket was closed before. */
+  #close(id: string, tenantId: string): boolean {
+    const open = this.#open.get(id);
+    if (!open) return false;
+    this.#open.delete(id);
+    if (open.expiry) clearTimeout(open.expiry);
+    const left = this.open(tenantId) - 1;
+    if (left > 0) this.#openByTenant.set(tenantId, left);
+    else this.#openByTenant.delete(tenantId);
+    return true;
+  }
+
+  #keep(identity: Identity, { feature, prompts }: Wish, { id, at, model }: UsageRow): void {
+    const user = identity.user?.id ?? null;
+    this.#history.add(identity.tenant.id, { id, user, feature, model, at, prompts });
+  }
+
+  /** One transaction; tried again until the disk takes it, so that no hold stays open while we live (L11). */
+  #write(work: () => void): void {
+    const attempt = (): void => {
+      this.#ledger.atomically(work);
+      this.#unsettled.delete(attempt);
+    };
+    try {
+      attempt();
+    } catch (error) {
+      this.#onError(error, 'the end of a request could not be written; it is tried again');
+      this.#unsettled.add(attempt);
+      this.#again ??= setInterval(() => this.#settleAgain(), settleAgainMs).unref();
+    }
+  }
+
+  #settleAgain(): void {
+    for (const attempt of this.#unsettled) {
+      try {
+        attempt();
+      } catch {
+        // The next one would meet the same disk.
+        return;
+      }
+    }
+  }
+
+  #expiryOf(id: string, { expiresAt }: Identity): NodeJS.Timeout | null {
+    if (expiresAt === null || expiresAt - Date.now() > longestTimerMs) return null;
+    return setTimeout(() => this.#revoke(id), expiresAt - Date.now()).unref();
   }
 
   #endRevoked(): void {
-    for (const { identity, end } of this.#open.values()) {
-      const current = this.#tenants.byHash(identity.keyHash);
-      if (current && !current.tenant.disabled) continue;
-      end?.(new ApiError('invalid_api_key', 'The API key was revoked.'));
-    }
+    for (const [id, { identity }] of this.#open) if (!identity.isCurrent()) this.#revoke(id);
+  }
+
+  #revoke(id: string): void {
+    this.#open
+      .get(id)
+      ?.end?.(new ApiError('invalid_api_key', 'The API key or session was revoked or has expired.'));
   }
 }
 
-/** Whole credits: pictures each, tokens by the started thousand when they cost anything. */
-export function creditsFor(prices: Prices, tokens: number, images: number): number {
-  return prices.image * images + Math.ceil((prices.textPer1000Tokens * tokens) / 1_000);
+/** The work as it came out, for its price. */
+function used(work: PricedWork, { promptTokens = 0, completionTokens = 0, images = 0 }: Actual): PricedWork {
+  return work.kind === 'text'
+    ? { ...work, tokens: promptTokens + completionTokens }
+    : { ...work, count: images };
+}
+
+function rowOf(
+  identity: Identity,
+  { feature, model }: Wish,
+  id: string,
+  status: Status,
+  errorCode: string | null,
+  actual: Actual,
+  timings: Timings,
+  credits: number,
+): UsageRow {
+  return {
+    id,
+    at: Date.now(),
+    tenant: identity.tenant.id,
+    keyId: identity.id,
+    feature,
+    model: model.slice(0, 300),
+    status,
+    errorCode,
+    promptTokens: actual.promptTokens ?? 0,
+    completionTokens: actual.completionTokens ?? 0,
+    images: actual.images ?? 0,
+    queueMs: Math.round(timings.queuedMs),
+    swapMs: Math.round(timings.swapMs),
+    runMs: Math.round(timings.runMs),
+    gpuMs: Math.round(timings.gpuMs),
+    credits,
+  };
 }
 
 const noTimings: Timings = { queuedMs: 0, swapMs: 0, runMs: 0, gpuMs: 0, granted: false };

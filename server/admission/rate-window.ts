@@ -1,7 +1,5 @@
-const windowMs = 60_000;
-
 interface Window {
-  /** When the current minute began. */
+  /** When the current window began. */
   readonly start: number;
   readonly current: number;
   readonly previous: number;
@@ -17,49 +15,80 @@ export interface RateState {
   readonly retryAfterMs: number;
 }
 
+/** Keys that are remembered before those that hold nothing any more are forgotten. */
+const manyKeys = 10_000;
+
 /**
- * Requests a minute by tenant, as a sliding window over two counted minutes: no burst of twice the limit at the
- * turn of a minute, and two numbers a tenant. Times are monotonic milliseconds.
+ * Requests in a stretch of time (a minute unless said otherwise) by whatever they are counted by, as a sliding window
+ * over two counted stretches: no burst of twice the limit at the turn, and two numbers a key. Times are monotonic
+ * milliseconds.
  */
 export class RateWindows {
   readonly #windows = new Map<string, Window>();
+  readonly #windowMs: number;
+  #forgetAt = manyKeys;
 
-  /** Counts a request if the limit allows it. */
-  take(tenant: string, limit: number, now: number): RateState {
-    const window = this.#at(tenant, now);
-    const state = describe(window, limit, now);
-    if (!state.allowed) return state;
-    const counted = { ...window, current: window.current + 1 };
-    this.#windows.set(tenant, counted);
-    return { ...describe(counted, limit, now), allowed: true };
+  constructor(windowMs = 60_000) {
+    this.#windowMs = windowMs;
   }
 
-  peek(tenant: string, limit: number, now: number): RateState {
-    return describe(this.#at(tenant, now), limit, now);
+  /** Counts a request if the limit allows it. */
+  take(key: string, limit: number, now: number): RateState {
+    const window = this.#at(key, now);
+    const state = describe(window, limit, now, this.#windowMs);
+    if (!state.allowed) return state;
+    const counted = { ...window, current: window.current + 1 };
+    this.#windows.set(key, counted);
+    if (this.#windows.size > this.#forgetAt) this.#forget(now);
+    return { ...describe(counted, limit, now, this.#windowMs), allowed: true };
+  }
+
+  /** Takes back the count of one that should not have counted. */
+  giveBack(key: string, now: number): void {
+    const window = this.#at(key, now);
+    this.#windows.set(key, { ...window, current: Math.max(0, window.current - 1) });
+  }
+
+  peek(key: string, limit: number, now: number): RateState {
+    return describe(this.#at(key, now), limit, now, this.#windowMs);
   }
 
   /** What was already used when this process began, so that a restart gives nobody a new minute. */
-  preload(tenant: string, requests: number, now: number): void {
-    this.#windows.set(tenant, { start: now, current: 0, previous: requests });
+  preload(key: string, requests: number, now: number): void {
+    this.#windows.set(key, { start: now, current: 0, previous: requests });
   }
 
-  #at(tenant: string, now: number): Window {
-    const window = this.#windows.get(tenant) ?? { start: now, current: 0, previous: 0 };
-    const passed = Math.floor((now - window.start) / windowMs);
+  /** Drops the keys whose windows hold nothing: anybody can make up new addresses. */
+  #forget(now: number): void {
+    for (const key of this.#windows.keys()) {
+      const { current, previous } = this.#at(key, now);
+      if (current + previous === 0) this.#windows.delete(key);
+    }
+    this.#forgetAt = Math.max(manyKeys, this.#windows.size * 2);
+  }
+
+  #at(key: string, now: number): Window {
+    const window = this.#windows.get(key) ?? { start: now, current: 0, previous: 0 };
+    const passed = Math.floor((now - window.start) / this.#windowMs);
     if (passed === 0) return window;
     return {
-      start: window.start + passed * windowMs,
+      start: window.start + passed * this.#windowMs,
       current: 0,
       previous: passed === 1 ? window.current : 0,
     };
   }
 }
 
-function describe({ start, current, previous }: Window, limit: number, now: number): RateState {
+function describe(
+  { start, current, previous }: Window,
+  limit: number,
+  now: number,
+  windowMs: number,
+): RateState {
   const elapsed = now - start;
   const used = current + previous * (1 - elapsed / windowMs);
   const allowed = used + 1 <= limit;
-  // Room comes as the previous minute fades, or when this one becomes the previous and fades.
+  // Room comes as the previous window fades, or when this one becomes the previous and fades.
   const over = used + 1 - limit;
   const fading = previous > 0 ? (over / previous) * windowMs : Number.POSITIVE_INFINITY;
   const untilTurn = windowMs - elapsed;

@@ -125,6 +125,57 @@ export const Config = Type.Object(
       },
       'llama.cpp, built in, for text.',
     ),
+    accounts: group(
+      {
+        registration: Type.Union([Type.Literal('open'), Type.Literal('invitation'), Type.Literal('closed')], {
+          default: 'invitation',
+          description: 'Who may make an account: anybody, who was invited, or nobody.',
+        }),
+        verifyEmail: Flag(
+          false,
+          'Whether an e-mail address has to be confirmed before its owner is let in. Wants a mail server.',
+        ),
+        plan: Type.String({ default: 'free', description: 'The plan of companies that register.' }),
+        welcomeCredits: Type.Integer({
+          minimum: 0,
+          maximum: 1_000_000,
+          default: 0,
+          description: 'Credits that a new company begins with.',
+        }),
+        callsPerAddress: Type.Integer({
+          minimum: 1,
+          maximum: 1_000_000,
+          default: 100,
+          description: 'Calls of the sign-in routes that one network address has in 15 minutes.',
+        }),
+      },
+      'People and companies that sign in.',
+    ),
+    mail: group(
+      {
+        host: Optional(
+          Type.String({ minLength: 1 }),
+          'SMTP server. Without one, messages wait in the outbox for the operator to pass on.',
+        ),
+        port: Port(587, 'Port of the SMTP server.'),
+        secure: Flag(false, 'TLS from the first byte (port 465); otherwise STARTTLS where it is offered.'),
+        user: Optional(Type.String(), 'Name to sign in to it with.'),
+        password: Optional(Type.String(), 'Password to sign in to it with.'),
+        from: Type.String({ default: 'Kilnhouse <kilnhouse@localhost>', description: 'Sender of messages.' }),
+      },
+      'E-mail.',
+    ),
+    payments: group(
+      {
+        stripeSecretKey: Optional(Type.String(), 'Secret key of Stripe. Without it there are no payments.'),
+        stripeWebhookSecret: Optional(
+          Type.String(),
+          'Signing secret of the webhook <public address>/api/v1/payments/webhook. Without it there are no payments.',
+        ),
+        stripeUrl: Optional(Type.String(), 'Another address than Stripe’s, for trying things out.'),
+      },
+      'Payments, through Stripe.',
+    ),
     log: group(
       {
         level: Type.Union(

@@ -11,8 +11,14 @@ export const errorTable = {
   invalid_image: { status: 400, type: 'invalid_request_error', side: 'client' },
   missing_api_key: { status: 401, type: 'authentication_error', side: 'client' },
   invalid_api_key: { status: 401, type: 'authentication_error', side: 'client' },
+  invalid_session: { status: 401, type: 'authentication_error', side: 'client' },
+  invalid_credentials: { status: 401, type: 'authentication_error', side: 'client' },
+  insufficient_credits: { status: 402, type: 'insufficient_quota', side: 'client' },
   tenant_disabled: { status: 403, type: 'permission_error', side: 'client' },
   model_not_in_plan: { status: 403, type: 'permission_error', side: 'client' },
+  feature_not_in_plan: { status: 403, type: 'permission_error', side: 'client' },
+  email_not_verified: { status: 403, type: 'permission_error', side: 'client' },
+  registration_closed: { status: 403, type: 'permission_error', side: 'appliance' },
   forbidden: { status: 403, type: 'permission_error', side: 'client' },
   not_found: { status: 404, type: 'invalid_request_error', side: 'client' },
   model_not_found: { status: 404, type: 'invalid_request_error', side: 'client' },
@@ -22,6 +28,8 @@ export const errorTable = {
   payload_too_large: { status: 413, type: 'invalid_request_error', side: 'client' },
   unsupported_media_type: { status: 415, type: 'invalid_request_error', side: 'client' },
   misdirected_request: { status: 421, type: 'invalid_request_error', side: 'client' },
+  idempotency_key_reused: { status: 422, type: 'idempotency_error', side: 'client' },
+  too_many_attempts: { status: 429, type: 'rate_limit_error', side: 'appliance' },
   rate_limit_exceeded: { status: 429, type: 'rate_limit_error', side: 'appliance' },
   concurrency_exceeded: { status: 429, type: 'rate_limit_error', side: 'appliance' },
   tenant_queue_full: { status: 429, type: 'rate_limit_error', side: 'appliance' },
@@ -31,6 +39,9 @@ export const errorTable = {
   engine_out_of_memory: { status: 503, type: 'engine_error', side: 'engine' },
   engine_unavailable: { status: 503, type: 'engine_error', side: 'engine' },
   queue_full: { status: 503, type: 'overloaded_error', side: 'appliance' },
+  payments_off: { status: 503, type: 'server_error', side: 'appliance' },
+  payment_provider_error: { status: 502, type: 'server_error', side: 'appliance' },
+  storage_unavailable: { status: 503, type: 'server_error', side: 'appliance' },
   paused: { status: 503, type: 'overloaded_error', side: 'appliance' },
   shutting_down: { status: 503, type: 'overloaded_error', side: 'appliance' },
   engine_timeout: { status: 504, type: 'engine_error', side: 'engine' },
@@ -49,3 +60,13 @@ export const ErrorBody = Type.Object({
   }),
 });
 export type ErrorBody = Static<typeof ErrorBody>;
+
+/** The same error in the envelope of /api/v1. */
+export const ErrorEnvelope = Type.Object({
+  status: Type.Literal('error'),
+  data: Type.Null(),
+  message: Type.String(),
+  errors: Type.Array(Type.Omit(ErrorBody.properties.error, ['request_id'])),
+  request_id: Type.String(),
+});
+export type ErrorEnvelope = Static<typeof ErrorEnvelope>;

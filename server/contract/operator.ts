@@ -1,7 +1,5 @@
 import { Type } from 'typebox';
-
-const Nullable = <S extends Parameters<typeof Type.Union>[0][number]>(schema: S) =>
-  Type.Union([schema, Type.Null()]);
+import { Nullable } from './platform.ts';
 
 export const EngineView = Type.Object({
   id: Type.String(),
@@ -109,20 +107,6 @@ export const StatusView = Type.Object({
   demo: Type.Boolean(),
   gpu: GpuView,
   machine: Nullable(MachineView),
-});
-
-const TenantView = Type.Object({
-  id: Type.String(),
-  plan: Type.String(),
-  disabled: Type.Boolean(),
-  allowNSFW: Type.Boolean(),
-  keys: Type.Integer(),
-  open: Type.Integer({ description: 'Requests open now.' }),
-});
-
-export const TenantsView = Type.Object({
-  tenants: Type.Array(TenantView),
-  file: Type.Object({ path: Type.String(), problem: Nullable(Type.String()) }),
 });
 
 export const LogsQuery = Type.Object(

@@ -1,4 +1,8 @@
 import { type TSchema, Type } from 'typebox';
+import { limits } from './limits.ts';
+
+export const Nullable = <S extends TSchema>(schema: S, options: { description?: string } = {}) =>
+  Type.Union([schema, Type.Null()], options);
 
 /** The envelope of /api/v1. */
 export function Envelope<Data extends TSchema>(data: Data) {
@@ -9,6 +13,24 @@ export function Envelope<Data extends TSchema>(data: Data) {
     errors: Type.Array(Type.Unknown()),
   });
 }
+
+/** A page of a list, and where the next one begins. */
+export function PageOf<Item extends TSchema>(item: Item) {
+  return Type.Object({
+    items: Type.Array(item),
+    next: Nullable(Type.String(), { description: 'Send as "after" for the next page; null on the last.' }),
+  });
+}
+
+export const PageQuery = Type.Object(
+  {
+    after: Type.Optional(Type.String({ minLength: 1, maxLength: 60, pattern: '^[A-Za-z0-9_:-]+$' })),
+    limit: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: limits.page.max, default: limits.page.default }),
+    ),
+  },
+  { additionalProperties: false },
+);
 
 export const RateLimit = Type.Object({
   plan: Type.String(),
@@ -38,7 +60,7 @@ export const UsageReport = Type.Object({
     completionTokens: Type.Integer(),
     images: Type.Integer(),
     gpuSeconds: Type.Number(),
-    credits: Type.Integer({ description: 'What it would cost at the current prices.' }),
+    credits: Type.Integer({ description: 'What was charged.' }),
   }),
   byDay: Type.Array(
     Type.Object({

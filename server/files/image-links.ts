@@ -1,8 +1,8 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { limits } from '../contract/limits.ts';
+import { installSecret } from '../secrets/install-secret.ts';
 
 export interface ImageLink {
   /** Path and query; the caller puts the address before it. */
@@ -20,7 +20,7 @@ export class ImageLinks {
 
   constructor(dataFolder: string) {
     this.#folder = join(dataFolder, 'images');
-    this.#secret = secretOf(join(dataFolder, 'link-secret'));
+    this.#secret = installSecret(join(dataFolder, 'link-secret'));
   }
 
   async start(): Promise<void> {
@@ -77,11 +77,4 @@ export class ImageLinks {
 /** The tenant in a link, without its name. */
 function ownerOf(tenant: string): string {
   return createHash('sha256').update(tenant).digest('hex').slice(0, 16);
-}
-
-function secretOf(file: string): Buffer {
-  if (!existsSync(file)) writeFileSync(file, randomBytes(32).toString('hex'), { mode: 0o600 });
-  const secret = Buffer.from(readFileSync(file, 'utf8').trim(), 'hex');
-  if (secret.length < 32) throw new Error(`${file} holds no secret; delete it to have a new one made.`);
-  return secret;
 }

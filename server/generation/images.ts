@@ -6,7 +6,8 @@ import type { Ticket } from '../admission/admission.ts';
 import { ApiError } from '../http/api-error.ts';
 import type { HeldReply } from '../http/held-reply.ts';
 import { limits } from '../contract/limits.ts';
-import { causeOf, type GenerationDeps, waitingOf } from './text.ts';
+import type { PricedWork } from '../offers/prices.ts';
+import { causeOf, type GenerationDeps, json, waitingOf } from './text.ts';
 
 export interface ImageJob {
   readonly model: CatalogModel;
@@ -21,12 +22,16 @@ export interface Picture {
   readonly seed: number;
 }
 
-/** Makes pictures one lease at a time, so that others get their turn between two of them. */
-export async function makeImages(
+/**
+ * Makes pictures one lease at a time, so that others get their turn between two of them, and answers with what
+ * `render` makes of them. The ticket is settled before the answer goes out, or voided.
+ */
+export async function answerImages(
   { gpu }: GenerationDeps,
   { model, count, request, ticket }: ImageJob,
   held: HeldReply,
-): Promise<Picture[]> {
+  render: (pictures: readonly Picture[]) => Promise<object>,
+): Promise<void> {
   const { signal } = held;
   ticket.onRevoked((reason) => held.abort(reason));
   const total: Timings = { queuedMs: 0, swapMs: 0, runMs: 0, gpuMs: 0, granted: false };
@@ -45,14 +50,22 @@ export async function makeImages(
         addTo(total, run.timings);
       }
     }
-    ticket.settle({ images: pictures.length }, total);
-    return pictures;
+    const body = JSON.stringify(await render(pictures));
+    ticket.settle({ images: pictures.length }, total, { status: 200, contentType: json, body });
+    held.end(body);
   } catch (error) {
     const cause = causeOf(error, signal);
-    // What was made is lost to the caller, so it is not charged.
-    ticket.void(cause, {}, total);
-    throw cause;
+    ticket.void(cause, { images: pictures.length }, total);
+    held.fail(cause);
   }
+}
+
+/** What pictures come to, for their price. */
+export function imageWork(
+  count: number,
+  { width, height, steps }: Pick<ImageRequest, 'width' | 'height' | 'steps'>,
+): PricedWork {
+  return { kind: 'image', count, width, height, steps };
 }
 
 function addTo(total: Timings, part: Readonly<Timings>): void {

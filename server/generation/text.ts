@@ -6,7 +6,12 @@ import type { Admission, Ticket } from '../admission/admission.ts';
 import { limits } from '../contract/limits.ts';
 import { ApiError } from '../http/api-error.ts';
 import { HeldReply, type Waiting } from '../http/held-reply.ts';
-import type { Identity } from '../tenants/tenants.ts';
+import type { KeptAnswer } from '../idempotency/idempotency-store.ts';
+import type { PricedWork } from '../offers/prices.ts';
+import { type Identity, mayUseModel } from '../tenants/tenant.ts';
+
+const eventStream = 'text/event-stream; charset=utf-8';
+export const json = 'application/json; charset=utf-8';
 
 export interface GenerationDeps {
   readonly gpu: Gpu;
@@ -18,7 +23,7 @@ export interface GenerationDeps {
  * after the start the engines may not have said yet what they have; then they are waited for.
  */
 export async function modelFor(
-  { gpu, admission }: GenerationDeps,
+  { gpu }: GenerationDeps,
   identity: Identity,
   kind: 'text' | 'image' | 'embedding',
   name?: string,
@@ -35,7 +40,7 @@ export async function modelFor(
         retryAfterMs: 10_000,
       });
     }
-    const known = gpu.models().filter(({ id }) => admission.mayUse(identity.tenant, id));
+    const known = gpu.models().filter(({ id }) => mayUseModel(identity, id));
     const list = known.map(({ id }) => id).join(', ') || 'none at the moment';
     throw new ApiError('model_not_found', `There is no model "${name.slice(0, 100)}". Available: ${list}.`, {
       param: 'model',
@@ -76,9 +81,9 @@ export async function relayText(
 ): Promise<void> {
   const streamed = job.body['stream'] === true;
   const held = new HeldReply(request, reply, streamed ? 'events' : 'json');
+  if (!streamed) return answerText(deps, job, held);
   try {
-    if (streamed) await streamText(deps, job, held);
-    else held.end((await completeText(deps, job, held)).body);
+    await streamText(deps, job, held);
   } catch (error) {
     held.fail(error);
   }
@@ -89,14 +94,16 @@ async function streamText({ gpu }: GenerationDeps, job: TextJob, held: HeldReply
   const run = gpu.stream(model.id, { endpoint, body }, ticket.caller, held.signal);
   ticket.onRevoked((reason) => held.abort(reason));
   held.tellWaiting(() => waitingOf(run));
+  const kept = ticket.keepsAnswer ? new KeptStream() : null;
   let passed = 0;
   try {
     for await (const event of run.events) {
       if (event.type === 'event') {
         passed += 1;
+        kept?.add(event.bytes);
         await held.write(event.bytes);
       } else {
-        ticket.settle(event.usage, run.timings);
+        ticket.settle(event.usage, run.timings, kept?.answer());
         held.end();
       }
     }
@@ -107,23 +114,80 @@ async function streamText({ gpu }: GenerationDeps, job: TextJob, held: HeldReply
   }
 }
 
-/** A whole answer as a value; the client is kept waiting by `held`. */
-export function completeText({ gpu }: GenerationDeps, job: TextJob, held: HeldReply): Promise<Answer> {
-  const { model, endpoint, body, ticket } = job;
-  return settled(gpu.complete(model.id, { endpoint, body }, ticket.caller, held.signal), ticket, held);
+/** A stream to be given again, as long as it is not too long to keep. */
+class KeptStream {
+  #pieces: Uint8Array[] | null = [];
+  #bytes = 0;
+
+  add(piece: Uint8Array): void {
+    this.#bytes += piece.length;
+    if (this.#bytes > limits.idempotency.answerBytes) this.#pieces = null;
+    this.#pieces?.push(piece);
+  }
+
+  answer(): KeptAnswer | null {
+    return this.#pieces && { status: 200, contentType: eventStream, body: Buffer.concat(this.#pieces) };
+  }
 }
 
-/** The result of a task, with the ticket settled or voided by how it went. */
-export async function settled(task: Task<Answer>, ticket: Ticket, held: HeldReply): Promise<Answer> {
+/** Answers with a whole text, as the engine gave it or as `render` makes of it. */
+export async function answerText(
+  { gpu }: GenerationDeps,
+  { model, endpoint, body, ticket }: TextJob,
+  held: HeldReply,
+  render: (answer: Answer) => string = (answer) => answer.body,
+): Promise<void> {
+  return answerTask(
+    gpu.complete(model.id, { endpoint, body }, ticket.caller, held.signal),
+    ticket,
+    held,
+    render,
+  );
+}
+
+/** Answers with the result of a task. The ticket is settled before the answer goes out, or voided. */
+export async function answerTask(
+  task: Task<Answer>,
+  ticket: Ticket,
+  held: HeldReply,
+  render: (answer: Answer) => string = (answer) => answer.body,
+): Promise<void> {
   ticket.onRevoked((reason) => held.abort(reason));
   held.tellWaiting(() => waitingOf(task));
   try {
     const answer = await task.result;
-    ticket.settle(answer.usage, task.timings);
-    return answer;
+    const body = render(answer);
+    ticket.settle(answer.usage, task.timings, { status: 200, contentType: json, body });
+    held.end(body);
   } catch (error) {
     const cause = causeOf(error, held.signal);
     ticket.void(cause, {}, task.timings);
-    throw cause;
+    held.fail(cause);
   }
+}
+
+/** The most tokens a text can come to: no token is shorter than a byte, and nothing is longer than the context. */
+export function textWork(model: CatalogModel, prompts: unknown, mostTokens: number): PricedWork {
+  const context = model.contextLength ?? limits.assumedContextTokens;
+  const promptTokens = Buffer.byteLength(JSON.stringify(prompts) ?? '');
+  return { kind: 'text', tokens: Math.min(context, promptTokens + mostTokens) };
+}
+
+/** The tokens that an answer may have at most. What costs something gets a bound where the caller set none. */
+export function mostTokensOf(body: {
+  max_tokens?: number | null | undefined;
+  max_completion_tokens?: number | null | undefined;
+}): number {
+  return body.max_completion_tokens ?? body.max_tokens ?? limits.pricedCompletionTokens;
+}
+
+/** The request as the engine gets it: with that bound in it, where text costs something. */
+export function boundedBody<Body extends Readonly<Record<string, unknown>>>(
+  { admission }: GenerationDeps,
+  { tenant }: Identity,
+  body: Body & Parameters<typeof mostTokensOf>[0],
+): Body {
+  const isBounded = (body.max_completion_tokens ?? body.max_tokens ?? null) !== null;
+  if (isBounded || !admission.chargesText(tenant)) return body;
+  return { ...body, max_tokens: mostTokensOf(body) };
 }

@@ -1,7 +1,7 @@
 import { QueueFullError, PausedError } from '../../gpu/vram/scheduler.ts';
 import { EngineError, type EngineErrorKind } from '../../gpu/engines/engine-error.ts';
 import { InfeasibleError } from '../../gpu/gpu.ts';
-import { type ErrorBody, type ErrorCode, errorTable } from '../contract/errors.ts';
+import { type ErrorBody, type ErrorCode, type ErrorEnvelope, errorTable } from '../contract/errors.ts';
 
 export interface ErrorDetails {
   readonly param?: string;
@@ -31,6 +31,12 @@ export class ApiError extends Error {
     const { type, side } = errorTable[this.code];
     const { code, message, param } = this;
     return { error: { message, type, param, code, side, request_id: requestId } };
+  }
+
+  /** The same in the envelope of /api/v1. */
+  envelope(requestId: string): ErrorEnvelope {
+    const { request_id, ...error } = this.body(requestId).error;
+    return { status: 'error', data: null, message: this.message, errors: [error], request_id };
   }
 
   /** Retry-After is in whole seconds, at least one. */
@@ -73,6 +79,11 @@ export function asApiError(error: unknown): ApiError {
     const retry = errorTable[code].status >= 500 ? { retryAfterMs: engineRetryMs } : {};
     return new ApiError(code, error.message, { cause: error, ...retry });
   }
+  if (isStorageError(error)) {
+    const message =
+      'The appliance cannot write at the moment (its disk is full or busy). Nothing was charged.';
+    return new ApiError('storage_unavailable', message, { cause: error, retryAfterMs: 30_000 });
+  }
   return new ApiError(
     'internal_error',
     'Something went wrong in the appliance; the operator’s log has the details.',
@@ -80,4 +91,10 @@ export function asApiError(error: unknown): ApiError {
       cause: error,
     },
   );
+}
+
+/** SQLite cannot write: full, read-only, failing or busy. */
+function isStorageError(error: unknown): boolean {
+  if (!(error instanceof Error) || error.name !== 'SqliteError' || !('code' in error)) return false;
+  return /^SQLITE_(FULL|IOERR|READONLY|BUSY|CANTOPEN)/.test(String(error.code));
 }

@@ -102,7 +102,12 @@ function sendError(error: ApiError, request: FastifyRequest, reply: FastifyReply
   return reply
     .status(error.status)
     .type('application/json; charset=utf-8')
-    .send(JSON.stringify(error.body(request.id)));
+    .send(JSON.stringify(bodyOf(error, request)));
+}
+
+/** In OpenAI's shape, and on the platform's routes in its envelope. */
+export function bodyOf(error: ApiError, { id, url }: FastifyRequest): object {
+  return url.startsWith('/api/v1/') ? error.envelope(id) : error.body(id);
 }
 
 export type BaseApp = FastifyInstance<

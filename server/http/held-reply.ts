@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { limits } from '../contract/limits.ts';
 import { asApiError } from './api-error.ts';
-import { logError } from './base-app.ts';
+import { bodyOf, logError } from './base-app.ts';
 
 const jsonHeaders = { 'content-type': 'application/json; charset=utf-8' } as const;
 const eventHeaders = {
@@ -97,7 +97,7 @@ export class HeldReply {
     if (cause instanceof ClientGone || raw.destroyed || raw.writableEnded) return;
     const error = asApiError(cause);
     logError(error, this.#reply.request);
-    const body = JSON.stringify(error.body(this.#reply.request.id));
+    const body = JSON.stringify(bodyOf(error, this.#reply.request));
     if (!this.#started) {
       this.#started = true;
       this.#writeHead(error.status, {

@@ -1,49 +1,58 @@
-import { readFileSync } from 'node:fs';
 import { type Static, Type } from 'typebox';
-import { parseChecked } from '../config/checked.ts';
 
+const Patterns = (description: string) =>
+  Type.Array(Type.String({ minLength: 1, maxLength: 200 }), { maxItems: 500, description });
+
+/** What a tenant of a plan may do. */
 export const Plan = Type.Object(
   {
-    requestsPerMinute: Type.Integer({ minimum: 1 }),
-    concurrent: Type.Integer({ minimum: 1, description: 'Requests that may run at once.' }),
-    queued: Type.Integer({ minimum: 0, description: 'Requests that may wait beside those.' }),
+    requestsPerMinute: Type.Integer({ minimum: 1, maximum: 1_000_000_000 }),
+    concurrent: Type.Integer({ minimum: 1, maximum: 10_000, description: 'Requests that may run at once.' }),
+    queued: Type.Integer({
+      minimum: 0,
+      maximum: 100_000,
+      description: 'Requests that may wait beside those.',
+    }),
     weight: Type.Number({
       exclusiveMinimum: 0,
       maximum: 100,
       description: 'Share of the GPU relative to others.',
     }),
-    models: Type.Array(Type.String(), {
-      description: 'Models that may be used; * stands for any characters.',
+    models: Patterns('Models that may be used; * stands for any characters.'),
+    features: Patterns('Features that may be used; * stands for any characters.'),
+    historyDays: Type.Union([Type.Integer({ minimum: 0, maximum: 36_500 }), Type.Null()], {
+      description: 'How long requests are kept in the history; null: for ever.',
     }),
-    historyDays: Type.Union([Type.Integer({ minimum: 0 }), Type.Null()]),
-    priceUsdPerMonth: Type.Union([Type.Number({ minimum: 0 }), Type.Null()]),
+    priceUsdPerMonth: Type.Union(
+      [Type.Number({ minimum: 0, maximum: 1_000_000, multipleOf: 0.01 }), Type.Null()],
+      {
+        description: 'What a subscription costs; 0 needs none, null is by agreement.',
+      },
+    ),
+    creditsPerMonth: Type.Integer({
+      minimum: 0,
+      maximum: 1_000_000,
+      description: 'Credits that come with each paid month and go with it.',
+    }),
   },
   { additionalProperties: false },
 );
 export type Plan = Static<typeof Plan>;
 
-const Plans = Type.Record(Type.String(), Plan);
+/** What may be said for one tenant instead of what its plan says. */
+export const PlanOverrides = Type.Partial(Type.Omit(Plan, ['creditsPerMonth', 'priceUsdPerMonth']), {
+  additionalProperties: false,
+});
+export type PlanOverrides = Static<typeof PlanOverrides>;
 
-export const Prices = Type.Object(
-  {
-    image: Type.Integer({ minimum: 0, description: 'Credits for one picture.' }),
-    textPer1000Tokens: Type.Integer({ minimum: 0 }),
-  },
-  { additionalProperties: false },
-);
-export type Prices = Static<typeof Prices>;
+export const Plans = Type.Record(Type.String({ pattern: '^[a-z][a-z0-9-]{0,39}$' }), Plan, {
+  minProperties: 1,
+});
+export type Plans = Static<typeof Plans>;
 
-export function loadPlans(file: string): ReadonlyMap<string, Plan> {
-  return new Map(Object.entries(parseChecked(Plans, readFileSync(file, 'utf8'), file)));
-}
-
-export function loadPrices(file: string): Prices {
-  return parseChecked(Prices, readFileSync(file, 'utf8'), file);
-}
-
-/** Whether a plan's list allows a model. */
-export function allowsModel(patterns: readonly string[], model: string): boolean {
-  return patterns.some((pattern) => matches(pattern, model));
+/** Whether a list of patterns allows a name. */
+export function allows(patterns: readonly string[], name: string): boolean {
+  return patterns.some((pattern) => matches(pattern, name));
 }
 
 /** `*` stands for any characters. Linear: each part is searched for once, from left to right. */

@@ -1,6 +1,8 @@
 import { type Static, Type } from 'typebox';
+import type { Plan } from '../offers/plans.ts';
+import { PlanOverrides } from '../offers/plans.ts';
 import { hashApiKey, keyId } from './api-key.ts';
-import { Plan } from './plans.ts';
+import { type Identity, resolveLimits } from './tenant.ts';
 
 /** What tenants.json says of a key. */
 export const TenantEntry = Type.Object(
@@ -10,48 +12,38 @@ export const TenantEntry = Type.Object(
     allowNSFW: Type.Optional(Type.Boolean()),
     disabled: Type.Optional(Type.Boolean()),
     expires: Type.Optional(Type.String({ description: 'ISO date and time after which the key is refused.' })),
+    credits: Type.Optional(
+      Type.Boolean({
+        description: 'true: pays from credits that the operator grants; otherwise nothing is charged.',
+      }),
+    ),
     models: Type.Optional(Type.Array(Type.String())),
     blockedPhrases: Type.Optional(Type.Array(Type.String({ maxLength: 200 }), { maxItems: 2_000 })),
-    limits: Type.Optional(
-      Type.Partial(Type.Pick(Plan, ['requestsPerMinute', 'concurrent', 'queued', 'weight'])),
-    ),
+    limits: Type.Optional(PlanOverrides),
   },
   { additionalProperties: false },
 );
 export type TenantEntry = Static<typeof TenantEntry>;
 
 const keyPattern = /^(sha256:[0-9a-f]{64}|.{12,256})$/;
+/** Ids of tenants with accounts begin like this, so no entry may. */
+const reserved = /^ten_/;
 
 /** By key: the key itself, or `sha256:` and its hash in hexadecimal for those who do not want it in a file. */
 export const TenantsFile = Type.Record(Type.String(), TenantEntry);
 export type TenantsFile = Static<typeof TenantsFile>;
-
-/** Who a key acts for, with everything the plan and the entry say, resolved once. */
-export interface Tenant {
-  readonly id: string;
-  readonly plan: string;
-  readonly limits: Plan;
-  readonly allowNSFW: boolean;
-  readonly disabled: boolean;
-  readonly blockedPhrases: readonly string[];
-}
-
-export interface Identity {
-  readonly tenant: Tenant;
-  readonly keyHash: string;
-  readonly keyId: string;
-  /** Wall-clock milliseconds; null for a key that does not expire. */
-  readonly expiresAt: number | null;
-}
 
 /** A tenants file that names a plan we do not have, or another thing that cannot be. */
 export class InvalidTenants extends Error {
   override readonly name = 'InvalidTenants';
 }
 
+type FileIdentity = Omit<Identity, 'isCurrent'>;
+type Plans = Readonly<Record<string, Plan>>;
+
 /** Entries as identities by key hash. Raw keys go no further than this. */
-export function identitiesOf(file: TenantsFile, plans: ReadonlyMap<string, Plan>): Map<string, Identity> {
-  const identities = new Map<string, Identity>();
+export function identitiesOf(file: TenantsFile, plans: Plans): Map<string, FileIdentity> {
+  const identities = new Map<string, FileIdentity>();
   for (const [key, entry] of Object.entries(file)) {
     if (!keyPattern.test(key)) {
       throw new InvalidTenants(
@@ -64,61 +56,79 @@ export function identitiesOf(file: TenantsFile, plans: ReadonlyMap<string, Plan>
   return identities;
 }
 
-export function identityOf(hash: string, entry: TenantEntry, plans: ReadonlyMap<string, Plan>): Identity {
+export function identityOf(hash: string, entry: TenantEntry, plans: Plans): FileIdentity {
   const planName = entry.plan ?? 'free';
-  const plan = plans.get(planName);
+  const plan = Object.hasOwn(plans, planName) ? plans[planName] : undefined;
   const id = entry.name ?? `tenant-${keyId(hash)}`;
+  if (reserved.test(id)) throw new InvalidTenants(`${id} is not allowed as a name: it begins with ten_.`);
   if (!plan)
-    throw new InvalidTenants(`${id} has the plan "${planName}"; there are ${[...plans.keys()].join(', ')}.`);
+    throw new InvalidTenants(`${id} has the plan "${planName}"; there are ${Object.keys(plans).join(', ')}.`);
   const expiresAt = entry.expires === undefined ? null : Date.parse(entry.expires);
   if (expiresAt !== null && Number.isNaN(expiresAt)) {
     throw new InvalidTenants(`${id} expires at "${entry.expires}", which is no date.`);
   }
   return {
-    keyHash: hash,
-    keyId: keyId(hash),
+    kind: 'key',
+    id: keyId(hash),
+    user: null,
+    models: [],
+    features: [],
     expiresAt,
     tenant: {
       id,
       plan: planName,
-      limits: { ...plan, ...(entry.models && { models: entry.models }), ...entry.limits },
+      limits: resolveLimits(plan, { ...(entry.models && { models: entry.models }), ...entry.limits }),
       allowNSFW: entry.allowNSFW ?? false,
       disabled: entry.disabled ?? false,
       blockedPhrases: entry.blockedPhrases ?? [],
+      account: entry.credits === true ? `file:${id}` : null,
+      history: 'none',
     },
   };
 }
 
-/** The tenants as they are now. Whoever holds on to an identity asks `isCurrent` before believing it again. */
-export class Tenants {
-  #file: ReadonlyMap<string, Identity> = new Map();
-  readonly #own = new Map<string, Identity>();
+/** The tenants that have no accounts: those of tenants.json, and the demonstration's. */
+export class FileTenants {
+  #file: ReadonlyMap<string, FileIdentity> = new Map();
+  readonly #own = new Map<string, FileIdentity>();
   readonly #listeners: (() => void)[] = [];
 
   /** Replaces all that came from the file, at once. */
-  replace(identities: ReadonlyMap<string, Identity>): void {
+  replace(identities: ReadonlyMap<string, FileIdentity>): void {
     this.#file = identities;
     for (const listener of this.#listeners) listener();
   }
 
   /** Adds a tenant of ours that no file knows (the demonstration's). */
-  add(identity: Identity): void {
-    this.#own.set(identity.keyHash, identity);
-  }
-
-  byKey(key: string): Identity | undefined {
-    return this.byHash(hashApiKey(key));
+  add(hash: string, identity: FileIdentity): void {
+    this.#own.set(hash, identity);
   }
 
   byHash(hash: string): Identity | undefined {
-    return this.#own.get(hash) ?? this.#file.get(hash);
+    const found = this.#find(hash);
+    if (!found) return undefined;
+    return {
+      ...found,
+      isCurrent: () => {
+        const now = this.#find(hash);
+        return now !== undefined && !now.tenant.disabled && !isPast(now.expiresAt);
+      },
+    };
   }
 
-  all(): Identity[] {
+  all(): FileIdentity[] {
     return [...this.#own.values(), ...this.#file.values()];
   }
 
   onChange(listener: () => void): void {
     this.#listeners.push(listener);
   }
+
+  #find(hash: string): FileIdentity | undefined {
+    return this.#own.get(hash) ?? this.#file.get(hash);
+  }
+}
+
+export function isPast(expiresAt: number | null): boolean {
+  return expiresAt !== null && expiresAt <= Date.now();
 }

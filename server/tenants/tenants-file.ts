@@ -2,8 +2,8 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { watch } from 'chokidar';
 import { InvalidValue, parseChecked } from '../config/checked.ts';
 import { newApiKey, hashApiKey } from './api-key.ts';
-import type { Plan } from './plans.ts';
-import { identitiesOf, InvalidTenants, type Tenants, TenantsFile } from './tenants.ts';
+import type { Offers } from '../offers/offers.ts';
+import { type FileTenants, identitiesOf, InvalidTenants, TenantsFile } from './file-tenants.ts';
 
 export interface TenantsWatch {
   readonly path: string;
@@ -20,8 +20,8 @@ const rereadMs = 300;
  */
 export async function watchTenantsFile(
   path: string,
-  tenants: Tenants,
-  plans: ReadonlyMap<string, Plan>,
+  tenants: FileTenants,
+  offers: Offers,
   log: { info(about: object, message: string): void; error(about: object, message: string): void },
 ): Promise<TenantsWatch> {
   let problem: string | null = null;
@@ -30,7 +30,7 @@ export async function watchTenantsFile(
     try {
       const text = existsSync(path) ? readFileSync(path, 'utf8') : '{}';
       if (text === applied) return;
-      const identities = identitiesOf(parseChecked(TenantsFile, text, path), plans);
+      const identities = identitiesOf(parseChecked(TenantsFile, text, path), offers.plans);
       tenants.replace(identities);
       applied = text;
       problem = null;
@@ -42,6 +42,10 @@ export async function watchTenantsFile(
     }
   };
   read();
+  offers.onChange(() => {
+    applied = '';
+    read();
+  });
   const watcher = watch(path, { ignoreInitial: true, atomic: 100 });
   let again: NodeJS.Timeout | null = null;
   watcher.on('all', () => {

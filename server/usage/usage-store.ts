@@ -7,6 +7,7 @@ export interface UsageRow {
   /** Wall-clock milliseconds. */
   readonly at: number;
   readonly tenant: string;
+  /** The key, or the person where one signed in. */
   readonly keyId: string;
   readonly feature: Feature;
   readonly model: string;
@@ -19,6 +20,7 @@ export interface UsageRow {
   readonly swapMs: number;
   readonly runMs: number;
   readonly gpuMs: number;
+  /** What was charged. */
   readonly credits: number;
 }
 
@@ -63,10 +65,11 @@ function columnsOf(row: UsageRow): (string | number | null)[] {
 
 /**
  * Writes usage rows a batch at a time: a commit waits for the disk, and requests must not. What a crash loses is at
- * most the last quarter of a second of statistics; money has its own road.
+ * most the last quarter of a second of statistics; rows of what was charged are written with the charge.
  */
 export class UsageStore {
   readonly #db: Database;
+  readonly #insert: (row: UsageRow) => void;
   readonly #write: (rows: readonly UsageRow[]) => void;
   #pending: UsageRow[] = [];
   #timer: NodeJS.Timeout | null = null;
@@ -80,9 +83,15 @@ export class UsageStore {
          completion_tokens, images, queue_ms, swap_ms, run_ms, gpu_ms, credits)
        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     );
+    this.#insert = (row) => void insert.run(...columnsOf(row));
     this.#write = db.transaction((rows: readonly UsageRow[]) => {
-      for (const row of rows) insert.run(...columnsOf(row));
+      for (const row of rows) this.#insert(row);
     });
+  }
+
+  /** Writes a row within the caller's transaction, so that it is there exactly when the charge is. */
+  addNow(row: UsageRow): void {
+    this.#insert(row);
   }
 
   add(row: UsageRow): void {
@@ -137,6 +146,26 @@ export class UsageStore {
         `select tenant, count(*) as requests from usage where at >= ? and status <> 'refused' group by tenant`,
       )
       .all(since);
+  }
+
+  /** Requests of a tenant, newest first: what the export of its data holds. */
+  *rows(tenant: string): Generator<UsageRow> {
+    this.flush();
+    const page = this.#db.prepare<[string, number, number], UsageRow & { sequence: number }>(
+      `select sequence, id, at, tenant, key_id as keyId, feature, model, status, error_code as errorCode,
+         prompt_tokens as promptTokens, completion_tokens as completionTokens, images, queue_ms as queueMs,
+         swap_ms as swapMs, run_ms as runMs, gpu_ms as gpuMs, credits
+       from usage where tenant = ? and sequence < ? order by sequence desc limit ?`,
+    );
+    let before = Number.MAX_SAFE_INTEGER;
+    for (;;) {
+      const rows = page.all(tenant, before, 500);
+      for (const { sequence, ...row } of rows) {
+        before = sequence;
+        yield row;
+      }
+      if (rows.length < 500) return;
+    }
   }
 
   close(): void {

@@ -1,10 +1,14 @@
 import websocket from '@fastify/websocket';
 import type { FastifyBaseLogger } from 'fastify';
 import { type BaseApp, baseApp } from '../../http/base-app.ts';
+import { auditRoutes } from './audit.ts';
 import { gpuRoutes } from './gpu.ts';
+import { ledgerRoutes } from './ledger.ts';
 import { liveRoutes } from './live.ts';
 import { metricsRoutes } from './metrics.ts';
+import { offerRoutes } from './offers.ts';
 import { checkOperator, type OperatorDeps } from './operator-context.ts';
+import { peopleRoutes } from './people.ts';
 import { tenantRoutes } from './tenants.ts';
 
 /** The API that the operator's console uses. Built here, listened to elsewhere, on loopback only. */
@@ -13,6 +17,16 @@ export async function operatorApp(deps: OperatorDeps, logger: FastifyBaseLogger)
   // Every path, known or not, and WebSockets too: an outsider learns nothing here.
   app.addHook('onRequest', async (request) => checkOperator(request, deps.token));
   await app.register(websocket, { options: { maxPayload: 64 * 1024 } });
-  for (const routes of [gpuRoutes, tenantRoutes, liveRoutes, metricsRoutes]) await app.register(routes, deps);
+  const families = [
+    gpuRoutes,
+    tenantRoutes,
+    peopleRoutes,
+    ledgerRoutes,
+    offerRoutes,
+    auditRoutes,
+    liveRoutes,
+    metricsRoutes,
+  ];
+  for (const routes of families) await app.register(routes, deps);
   return app;
 }

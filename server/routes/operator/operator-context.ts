@@ -2,19 +2,28 @@ import { timingSafeEqual } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import type { Gpu } from '../../../gpu/gpu.ts';
 import type { Admission } from '../../admission/admission.ts';
+import type { Company } from '../../accounts/company.ts';
+import type { Actor } from '../../audit/audit-log.ts';
 import { ApiError } from '../../http/api-error.ts';
 import type { TenantsWatch } from '../../tenants/tenants-file.ts';
-import type { Tenants } from '../../tenants/tenants.ts';
+import type { ExportDeps } from '../../privacy/export.ts';
+import type { FileTenants } from '../../tenants/file-tenants.ts';
 
 /** What the operator routes are given. */
-export interface OperatorDeps {
+export interface OperatorDeps extends ExportDeps {
   readonly gpu: Gpu;
   readonly admission: Admission;
-  readonly tenants: Tenants;
+  readonly company: Company;
+  readonly files: FileTenants;
   readonly tenantsFile: TenantsWatch;
   readonly token: string;
   readonly version: string;
   readonly demo: boolean;
+}
+
+/** Who acts, for the audit log. */
+export function operatorOf(request: FastifyRequest): Actor {
+  return { kind: 'operator', id: null, address: request.ip, requestId: request.id };
 }
 
 const loopback = new Set(['127.0.0.1', 'localhost', '[::1]']);

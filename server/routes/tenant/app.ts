@@ -1,15 +1,24 @@
+import cookie from '@fastify/cookie';
 import multipart from '@fastify/multipart';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyBaseLogger } from 'fastify';
 import { type BaseApp, baseApp } from '../../http/base-app.ts';
 import { limits } from '../../contract/limits.ts';
+import { authRoutes } from './auth.ts';
+import { authenticate, demandRights } from './authentication.ts';
+import { companyRoutes } from './company.ts';
+import { creditRoutes } from './credits.ts';
+import { historyRoutes } from './history.ts';
 import { imageRoutes } from './images.ts';
+import { keyRoutes } from './keys.ts';
 import { modelRoutes } from './models.ts';
+import { paymentRoutes } from './payments.ts';
 import { platformRoutes } from './platform.ts';
 import { simpleRoutes } from './simple.ts';
-import { keyOf, type TenantDeps } from './tenant-context.ts';
+import type { TenantDeps } from './tenant-context.ts';
 import { textRoutes } from './text.ts';
+import { userRoutes } from './users.ts';
 
 /** Stands in the corner of the documentation's page. */
 const wordmark =
@@ -19,12 +28,13 @@ const wordmark =
 export async function tenantApp(deps: TenantDeps, logger: FastifyBaseLogger): Promise<BaseApp> {
   const app = baseApp(logger);
   app.decorateRequest('identity', null);
+  await app.register(cookie);
   // Before the body is read: who has no key does not get to send thirty megabytes.
-  app.addHook('onRequest', (request, _reply, done) => {
-    if (!request.is404 && !request.routeOptions.config.open) {
-      request.identity = deps.admission.authenticate(keyOf(request));
-    }
-    done();
+  app.addHook('onRequest', async (request) => {
+    const { open, only } = request.routeOptions.config;
+    if (request.is404 || open) return;
+    request.identity = await authenticate(deps, request);
+    demandRights(request.identity, only);
   });
   const { bytes, files, fields, fieldBytes } = limits.upload;
   app.addHook('onRoute', (route) => {
@@ -53,8 +63,20 @@ export async function tenantApp(deps: TenantDeps, logger: FastifyBaseLogger): Pr
     theme: { title: 'Kilnhouse' },
     logo: { type: 'image/svg+xml', content: Buffer.from(wordmark), href: '/docs' },
   });
-  for (const routes of [platformRoutes, modelRoutes, textRoutes, imageRoutes, simpleRoutes]) {
-    await app.register(routes, deps);
-  }
+  const families = [
+    platformRoutes,
+    modelRoutes,
+    textRoutes,
+    imageRoutes,
+    simpleRoutes,
+    authRoutes,
+    userRoutes,
+    companyRoutes,
+    keyRoutes,
+    creditRoutes,
+    paymentRoutes,
+    historyRoutes,
+  ];
+  for (const routes of families) await app.register(routes, deps);
   return app;
 }

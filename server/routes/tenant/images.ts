@@ -1,16 +1,18 @@
+import { hash } from 'node:crypto';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { checked, InvalidValue } from '../../config/checked.ts';
 import { ErrorBody } from '../../contract/errors.ts';
+import { DryRunQuery, QuoteView } from '../../contract/money.ts';
 import { ImageGenerationBody, ImageList } from '../../contract/openai.ts';
-import { imageRequest, type ImageJob, makeImages, parseSize } from '../../generation/images.ts';
+import { answerImages, imageRequest, type ImageJob, imageWork, parseSize } from '../../generation/images.ts';
 import { modelFor } from '../../generation/text.ts';
 import { cleanImage, cleanMask, sizeOf } from '../../generation/uploaded-image.ts';
 import { ApiError } from '../../http/api-error.ts';
 import { HeldReply } from '../../http/held-reply.ts';
 import { limits } from '../../contract/limits.ts';
-import { admit, identityOf, type TenantDeps } from './tenant-context.ts';
+import { addressOf, admit, identityOf, type TenantDeps } from './tenant-context.ts';
 
 /** The OpenAI routes that make pictures, and the links they are handed out by. */
 export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
@@ -23,7 +25,8 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
         tags: ['OpenAI'],
         summary: 'Pictures from a text',
         body: ImageGenerationBody,
-        response: { 200: ImageList, default: ErrorBody },
+        querystring: DryRunQuery,
+        response: { 200: Type.Union([ImageList, QuoteView]), default: ErrorBody },
       },
     },
     async (request, reply) => {
@@ -31,20 +34,17 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
       const { body } = request;
       const model = await modelFor(deps, identity, 'image', body.model);
       const size = parseSize(body.size);
-      const prompts = [body.prompt, body.negative_prompt];
+      const count = body.n ?? 1;
+      const wanted = imageRequest({ ...body, negativePrompt: body.negative_prompt }, size);
       const ticket = admit(deps, request, reply, {
         feature: 'image',
         model: model.id,
-        prompts,
+        prompts: [body.prompt, body.negative_prompt],
         lane: 'interactive',
+        work: () => imageWork(count, wanted),
       });
-      const job = {
-        model,
-        ticket,
-        count: body.n ?? 1,
-        request: imageRequest({ ...body, negativePrompt: body.negative_prompt }, size),
-      };
-      await answer(job, body.response_format === 'url', request, reply);
+      if (!ticket) return reply;
+      await answer({ model, ticket, count, request: wanted }, body.response_format === 'url', request, reply);
     },
   );
 
@@ -55,7 +55,8 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
         tags: ['OpenAI'],
         summary: 'A picture changed by a text, wholly or inside a mask (multipart/form-data)',
         consumes: ['multipart/form-data'],
-        response: { 200: ImageList, default: ErrorBody },
+        querystring: DryRunQuery,
+        response: { 200: Type.Union([ImageList, QuoteView]), default: ErrorBody },
       },
     },
     async (request, reply) => {
@@ -66,24 +67,25 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
       const size = fields.size && fields.size !== 'auto' ? parseSize(fields.size) : await sizeOf(form.image);
       const image = await cleanImage(form.image, size);
       const mask = form.mask && (await cleanMask(form.mask, size));
+      const count = fields.n ?? 1;
+      const source = { image, mask, strength: fields.strength };
+      const wanted = imageRequest({ ...fields, negativePrompt: fields.negative_prompt }, size, source);
       const wish = {
         feature: 'image',
         model: model.id,
-        prompts: fields.prompt,
+        prompts: [fields.prompt, fields.negative_prompt],
         lane: 'interactive',
+        work: () => imageWork(count, wanted),
       } as const;
-      const ticket = admit(deps, request, reply, wish);
-      const job = {
-        model,
-        ticket,
-        count: fields.n ?? 1,
-        request: imageRequest({ ...fields, negativePrompt: fields.negative_prompt }, size, {
-          image,
-          mask,
-          strength: fields.strength,
-        }),
-      };
-      await answer(job, fields.response_format === 'url', request, reply);
+      const files = [form.image, form.mask].map((file) => file && hash('sha256', file));
+      const ticket = admit(deps, request, reply, wish, { fields, files });
+      if (!ticket) return reply;
+      await answer(
+        { model, ticket, count, request: wanted },
+        fields.response_format === 'url',
+        request,
+        reply,
+      );
     },
   );
 
@@ -128,19 +130,16 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
     reply: FastifyReply,
   ): Promise<void> {
     const held = new HeldReply(request, reply, 'json');
-    try {
-      const pictures = await makeImages(deps, job, held);
+    await answerImages(deps, job, held, async (pictures) => {
       const data = await Promise.all(
         pictures.map(async ({ png, seed }) => {
           if (!asLinks) return { b64_json: Buffer.from(png).toString('base64'), seed };
           const link = await links.save(job.ticket.identity.tenant.id, png);
-          return { url: (deps.publicUrl ?? `${request.protocol}://${request.host}`) + link.path, seed };
+          return { url: addressOf(deps, request) + link.path, seed };
         }),
       );
-      held.end(JSON.stringify({ created: Math.floor(Date.now() / 1000), data }));
-    } catch (error) {
-      held.fail(error);
-    }
+      return { created: Math.floor(Date.now() / 1000), data };
+    });
   }
 };
 

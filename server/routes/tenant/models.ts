@@ -4,14 +4,15 @@ import { ErrorBody } from '../../contract/errors.ts';
 import { limits } from '../../contract/limits.ts';
 import { ModelList } from '../../contract/openai.ts';
 import { ApiError } from '../../http/api-error.ts';
+import { type Identity, mayUseModel } from '../../tenants/tenant.ts';
 import { identityOf, type TenantDeps } from './tenant-context.ts';
 
 /** GET /v1/models: what this tenant may ask for, loaded or not. */
-export const modelRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, { gpu, admission }) => {
-  const listed = ({ tenant }: ReturnType<typeof identityOf>) =>
+export const modelRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, { gpu }) => {
+  const listed = (identity: Identity) =>
     gpu
       .models()
-      .filter(({ id }) => admission.mayUse(tenant, id))
+      .filter(({ id }) => mayUseModel(identity, id))
       .map(({ id, engineId, modality, phase, contextLength }) => ({
         id,
         object: 'model' as const,

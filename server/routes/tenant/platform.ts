@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { ErrorBody } from '../../contract/errors.ts';
 import { Envelope, Health, RateLimit, Readiness, UsageQuery, UsageReport } from '../../contract/platform.ts';
+import { success } from '../../http/envelope.ts';
 import { identityOf, type TenantDeps } from './tenant-context.ts';
 
 const dayMs = 24 * 3_600_000;
@@ -95,7 +96,3 @@ export const platformRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app,
     },
   );
 };
-
-function success<Data>(data: Data) {
-  return { status: 'success' as const, data, message: null, errors: [] };
-}

@@ -1,14 +1,30 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Admission, Ticket, Wish } from '../../admission/admission.ts';
+import type { Ticket, Wish } from '../../admission/admission.ts';
+import type { AccountDeps } from '../../accounts/account-deps.ts';
+import type { Company } from '../../accounts/company.ts';
+import type { Recovery } from '../../accounts/recovery.ts';
+import type { Registration } from '../../accounts/registration.ts';
+import type { SignIn } from '../../accounts/sign-in.ts';
+import type { UserRecord } from '../../accounts/user-store.ts';
+import type { Actor } from '../../audit/audit-log.ts';
+import { limits } from '../../contract/limits.ts';
 import type { GenerationDeps } from '../../generation/text.ts';
 import type { ImageLinks } from '../../files/image-links.ts';
+import { addressKey } from '../../http/address.ts';
 import { ApiError } from '../../http/api-error.ts';
-import type { Identity } from '../../tenants/tenants.ts';
-import type { UsageStore } from '../../usage/usage-store.ts';
+import type { IdempotencyStore, KeptAnswer, KeyedRun } from '../../idempotency/idempotency-store.ts';
+import type { Payments } from '../../payments/payments.ts';
+import type { ExportDeps } from '../../privacy/export.ts';
+import type { Identity } from '../../tenants/tenant.ts';
 
 /** What the tenant routes are given. */
-export interface TenantDeps extends GenerationDeps {
-  readonly usage: UsageStore;
+export interface TenantDeps extends GenerationDeps, ExportDeps, AccountDeps {
+  readonly signIn: SignIn;
+  readonly registration: Registration;
+  readonly recovery: Recovery;
+  readonly company: Company;
+  readonly payments: Payments | null;
+  readonly idempotency: IdempotencyStore;
   readonly links: ImageLinks;
   readonly version: string;
   readonly demo: boolean;
@@ -18,24 +34,15 @@ export interface TenantDeps extends GenerationDeps {
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Set by the key check; read it through `identityOf`. */
+    /** Set by the check of who asks; read it through `identityOf`. */
     identity: Identity | null;
   }
   interface FastifyContextConfig {
     /** True for the few routes that need no key. */
     open?: boolean;
+    /** Routes for people: keys are refused. `admin` is for those who administer their company. */
+    only?: 'person' | 'admin';
   }
-}
-
-/** The key as `Authorization: Bearer <key>` or `x-api-key: <key>`; never from the query, which ends up in logs. */
-export function keyOf({ headers }: FastifyRequest): string | null {
-  const { authorization } = headers;
-  if (authorization !== undefined) {
-    const [scheme, key] = authorization.split(' ');
-    return scheme?.toLowerCase() === 'bearer' && key ? key : null;
-  }
-  const own = headers['x-api-key'];
-  return typeof own === 'string' && own !== '' ? own : null;
 }
 
 export function identityOf(request: FastifyRequest): Identity {
@@ -43,18 +50,105 @@ export function identityOf(request: FastifyRequest): Identity {
   return request.identity;
 }
 
-/** Lets work in, and tells the caller what is left of its limits after it. */
-export function admit(deps: TenantDeps, request: FastifyRequest, reply: FastifyReply, wish: Wish): Ticket {
+/** Who signed in, on the routes that only people may use. */
+export function personOf(
+  { users }: Pick<TenantDeps, 'users'>,
+  request: FastifyRequest,
+): { user: UserRecord; session: string } {
+  const { user: signedIn } = identityOf(request);
+  const user = signedIn && users.find(signedIn.id);
+  if (!signedIn || !user) throw new ApiError('invalid_session', 'The session has ended. Sign in again.');
+  return { user, session: signedIn.session };
+}
+
+/** Who acts, for the audit log. */
+export function actorOf(request: FastifyRequest): Actor {
+  return {
+    kind: 'user',
+    id: request.identity?.user?.id ?? null,
+    address: addressKey(request.ip),
+    requestId: request.id,
+  };
+}
+
+/** Our address as tenants know it. */
+export function addressOf({ publicUrl }: Pick<TenantDeps, 'publicUrl'>, request: FastifyRequest): string {
+  return publicUrl?.replace(/\/$/, '') ?? `${request.protocol}://${request.host}`;
+}
+
+/**
+ * Lets work in, and tells the caller what is left of its limits after it. Null when the request is answered already:
+ * it only asked for the price, or it came with an Idempotency-Key that was answered before.
+ */
+export function admit(
+  deps: TenantDeps,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  wish: Wish,
+  body: unknown = request.body,
+): Ticket | null {
   const identity = identityOf(request);
+  if (isDryRun(request)) {
+    const { credits, available } = deps.admission.quote(identity, wish);
+    void reply.send({ dryRun: true, credits, available, enough: available === null || credits <= available });
+    return null;
+  }
+  const keyed = takeKey(deps, request, body);
+  if (keyed && 'body' in keyed) {
+    void sendKept(reply, keyed);
+    return null;
+  }
   try {
-    return deps.admission.admit(identity, wish);
+    return deps.admission.admit(identity, { ...wish, keyed });
+  } catch (error) {
+    if (keyed) deps.idempotency.forget(keyed);
+    throw error;
   } finally {
-    tellLimits(reply, deps.admission, identity);
+    tellLimits(reply, deps, identity);
   }
 }
 
-/** The limits as they stand, in OpenAI's headers. */
-function tellLimits(reply: FastifyReply, admission: Admission, { tenant }: Identity): void {
+/** Takes the Idempotency-Key of a request, if it has one. An answer where it was done before. */
+export function takeKey(
+  { idempotency }: Pick<TenantDeps, 'idempotency'>,
+  request: FastifyRequest,
+  body: unknown,
+): KeyedRun | KeptAnswer | null {
+  const key = request.headers['idempotency-key'];
+  if (key === undefined) return null;
+  const { keyCharacters } = limits.idempotency;
+  if (typeof key !== 'string' || !/^[\x21-\x7e]+$/.test(key) || key.length > keyCharacters) {
+    throw new ApiError(
+      'invalid_request',
+      `An Idempotency-Key has 1 to ${keyCharacters} visible ASCII characters.`,
+      { param: 'idempotency-key' },
+    );
+  }
+  const { method, id } = request;
+  const path = request.url.split('?')[0] ?? '';
+  return idempotency.begin(identityOf(request).tenant.id, key, { method, path, body, id });
+}
+
+/** Answers what was answered before. */
+export function sendKept(reply: FastifyReply, { status, contentType, body }: KeptAnswer): FastifyReply {
+  return reply
+    .status(status)
+    .headers({ 'content-type': contentType, 'idempotent-replayed': 'true' })
+    .serializer((payload: unknown) => payload as string)
+    .send(body);
+}
+
+function isDryRun({ query }: FastifyRequest): boolean {
+  const wanted = (query as { dry_run?: string }).dry_run;
+  return wanted === '1' || wanted === 'true';
+}
+
+/** The limits as they stand: OpenAI's headers, and our own for what OpenAI does not know. */
+function tellLimits(
+  reply: FastifyReply,
+  { admission, ledger }: Pick<TenantDeps, 'admission' | 'ledger'>,
+  { tenant }: Identity,
+): void {
   const rate = admission.rate(tenant);
   const most = tenant.limits.concurrent + tenant.limits.queued;
   reply.headers({
@@ -64,6 +158,9 @@ function tellLimits(reply: FastifyReply, admission: Admission, { tenant }: Ident
     'x-ratelimit-limit-concurrency': most,
     'x-ratelimit-remaining-concurrency': Math.max(0, most - admission.open(tenant.id)),
   });
+  if (tenant.account === null) return;
+  const { available, held } = ledger.balance(tenant.account);
+  reply.headers({ 'x-credits-available': available, 'x-credits-held': held });
 }
 
 /** OpenAI's form of a duration: 6m0s, 1.5s, 20ms. */

@@ -1,8 +1,16 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { ErrorBody } from '../../contract/errors.ts';
+import { DryRunQuery } from '../../contract/money.ts';
 import { ChatBody, CompletionBody, EmbeddingBody } from '../../contract/openai.ts';
-import { modelFor, relayText, settled } from '../../generation/text.ts';
+import {
+  answerTask,
+  boundedBody,
+  modelFor,
+  mostTokensOf,
+  relayText,
+  textWork,
+} from '../../generation/text.ts';
 import { HeldReply } from '../../http/held-reply.ts';
 import { admit, identityOf, type TenantDeps } from './tenant-context.ts';
 
@@ -10,6 +18,7 @@ const engineAnswer = Type.Unknown({
   description: 'The engine’s answer in OpenAI’s form, passed through unchanged.',
 });
 const response = { 200: engineAnswer, default: ErrorBody };
+const querystring = DryRunQuery;
 
 /** The OpenAI routes that make text and vectors. */
 export const textRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
@@ -17,10 +26,12 @@ export const textRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, dep
 
   app.post(
     '/v1/chat/completions',
-    { schema: { tags: ['OpenAI'], summary: 'Chat, streamed or whole', body: ChatBody, response } },
+    {
+      schema: { tags: ['OpenAI'], summary: 'Chat, streamed or whole', body: ChatBody, querystring, response },
+    },
     async (request, reply) => {
       const identity = identityOf(request);
-      const { body } = request;
+      const body = boundedBody(deps, identity, request.body);
       const model = await modelFor(deps, identity, 'text', body.model);
       const prompts = [body.messages, body.tools, body.response_format];
       const ticket = admit(deps, request, reply, {
@@ -28,32 +39,36 @@ export const textRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, dep
         model: model.id,
         prompts,
         lane: 'interactive',
+        work: () => textWork(model, prompts, mostTokensOf(body)),
       });
+      if (!ticket) return reply;
       await relayText(deps, { model, endpoint: 'chat/completions', body, ticket }, request, reply);
     },
   );
 
   app.post(
     '/v1/completions',
-    { schema: { tags: ['OpenAI'], summary: 'Continue a text', body: CompletionBody, response } },
+    { schema: { tags: ['OpenAI'], summary: 'Continue a text', body: CompletionBody, querystring, response } },
     async (request, reply) => {
       const identity = identityOf(request);
-      const { body } = request;
+      const body = boundedBody(deps, identity, request.body);
       const model = await modelFor(deps, identity, 'text', body.model);
       const wish = {
         feature: 'completion',
         model: model.id,
         prompts: body.prompt,
         lane: 'interactive',
+        work: () => textWork(model, body.prompt, mostTokensOf(body)),
       } as const;
       const ticket = admit(deps, request, reply, wish);
+      if (!ticket) return reply;
       await relayText(deps, { model, endpoint: 'completions', body, ticket }, request, reply);
     },
   );
 
   app.post(
     '/v1/embeddings',
-    { schema: { tags: ['OpenAI'], summary: 'Vectors of texts', body: EmbeddingBody, response } },
+    { schema: { tags: ['OpenAI'], summary: 'Vectors of texts', body: EmbeddingBody, querystring, response } },
     async (request, reply) => {
       const identity = identityOf(request);
       const { body } = request;
@@ -63,15 +78,12 @@ export const textRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, dep
         model: model.id,
         prompts: body.input,
         lane: 'interactive',
+        work: () => textWork(model, body.input, 0),
       } as const;
       const ticket = admit(deps, request, reply, wish);
+      if (!ticket) return reply;
       const held = new HeldReply(request, reply, 'json');
-      try {
-        const task = gpu.embed(model.id, { body }, ticket.caller, held.signal);
-        held.end((await settled(task, ticket, held)).body);
-      } catch (error) {
-        held.fail(error);
-      }
+      await answerTask(gpu.embed(model.id, { body }, ticket.caller, held.signal), ticket, held);
     },
   );
 };

@@ -1,0 +1,87 @@
+import type { Actor } from '../audit/audit-log.ts';
+import { limits } from '../contract/limits.ts';
+import { ApiError } from '../http/api-error.ts';
+import type { AccountDeps } from './account-deps.ts';
+import { normaliseEmail } from './email-address.ts';
+import type { UserRecord } from './user-store.ts';
+
+/** New passwords: for who knows the old one, and for who can read the mailbox. Either ends all sessions (A5). */
+export class Recovery {
+  readonly #deps: AccountDeps;
+
+  constructor(deps: AccountDeps) {
+    this.#deps = deps;
+  }
+
+  /** Sends a token if there is such an account. Says nothing either way, and takes no time to. */
+  forgot(address: string, actor: Actor): void {
+    setImmediate(() => {
+      const { users, mailedTokens, outbox, audit, ledger } = this.#deps;
+      const user = users.byEmail(normaliseEmail(address) ?? '');
+      if (!user || user.disabledAt !== null) return;
+      ledger.atomically(() => {
+        const token = mailedTokens.issue(user.id, 'reset', limits.mailedToken.resetMs);
+        outbox.send({
+          to: user.email,
+          subject: 'Set a new password',
+          text: `To set a new password, send this token and the password to POST /api/v1/auth/reset-password within the hour:\n\n${token}\n\nIf you did not ask for it, nothing has to be done.\n`,
+        });
+        audit.add(actor, { action: 'password.forgot', target: user.id, tenant: user.tenant });
+      });
+    });
+  }
+
+  async reset(token: string, password: string, actor: Actor): Promise<void> {
+    const { passwords, mailedTokens, ledger, users } = this.#deps;
+    const passwordHash = await passwords.hash(password);
+    ledger.atomically(() => {
+      const id = mailedTokens.redeem(token, 'reset');
+      const user = id === null ? undefined : users.find(id);
+      if (!user)
+        throw new ApiError('invalid_request', 'The token is wrong, was used, or has expired.', {
+          param: 'token',
+        });
+      // Whoever has the token can read the mailbox.
+      const emailVerifiedAt = user.emailVerifiedAt ?? Date.now();
+      this.#set(user, { passwordHash, emailVerifiedAt }, null, { ...actor, kind: 'user', id: user.id });
+    });
+    this.#deps.directory.changed();
+  }
+
+  /** Every other session ends; this one goes on. */
+  async change(
+    user: UserRecord,
+    session: string,
+    { current, next }: { current: string; next: string },
+    actor: Actor,
+  ): Promise<void> {
+    const { passwords, ledger, directory } = this.#deps;
+    await this.demandPassword(user, current);
+    const passwordHash = await passwords.hash(next);
+    ledger.atomically(() => this.#set(user, { passwordHash }, session, actor));
+    directory.changed();
+  }
+
+  /** Throws unless it is the person's password. */
+  async demandPassword(user: UserRecord, password: string): Promise<void> {
+    if (await this.#deps.passwords.check(user.passwordHash, password)) return;
+    throw new ApiError('invalid_credentials', 'The password is wrong.', { param: 'password' });
+  }
+
+  #set(
+    user: UserRecord,
+    change: { passwordHash: string; emailVerifiedAt?: number },
+    except: string | null,
+    actor: Actor,
+  ): void {
+    const { users, sessions, audit } = this.#deps;
+    users.change(user.id, change);
+    const ended = sessions.endAll(user.id, except);
+    audit.add(actor, {
+      action: 'password.change',
+      target: user.id,
+      tenant: user.tenant,
+      after: { sessionsEnded: ended },
+    });
+  }
+}

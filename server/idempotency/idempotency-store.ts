@@ -1,0 +1,123 @@
+import { createHash, randomUUID } from 'node:crypto';
+import type { Database } from 'better-sqlite3';
+import { limits } from '../contract/limits.ts';
+import { ApiError } from '../http/api-error.ts';
+import type { Vault } from '../secrets/vault.ts';
+
+/** A request that came with an Idempotency-Key and is the one that does the work. */
+export interface KeyedRun {
+  readonly tenant: string;
+  readonly key: string;
+}
+
+/** What was answered, to be answered again. */
+export interface KeptAnswer {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: string | Uint8Array;
+}
+
+interface Row {
+  readonly fingerprint: string;
+  readonly boot: string | null;
+  readonly request_id: string;
+  readonly status: number | null;
+  readonly content_type: string | null;
+  readonly answer: Buffer | null;
+}
+
+/**
+ * One job and one charge for one Idempotency-Key of one tenant (L9). The answer is kept in the transaction of the
+ * charge, so a crash leaves both or neither. What failed and cost nothing is not kept: the same key may try again.
+ */
+export class IdempotencyStore {
+  readonly #db: Database;
+  readonly #vault: Vault;
+  /** Work that another run of the appliance began died with it. */
+  readonly #boot = randomUUID();
+
+  constructor(db: Database, vault: Vault) {
+    this.#db = db;
+    this.#vault = vault;
+  }
+
+  /**
+   * Takes the key for a request, or returns what was answered to it before. Throws an ApiError when the key was used
+   * for another request, when that one still runs, or when its answer cannot be given again.
+   */
+  begin(
+    tenant: string,
+    key: string,
+    request: { readonly method: string; readonly path: string; readonly body: unknown; readonly id: string },
+  ): KeyedRun | KeptAnswer {
+    const fingerprint = createHash('sha256')
+      .update(`${request.method} ${request.path}\n${JSON.stringify(request.body)}`)
+      .digest('hex');
+    const earlier = this.#db
+      .prepare<[string, string, number], Row>(
+        'select * from idempotency where tenant = ? and key = ? and at > ?',
+      )
+      .get(tenant, key, Date.now() - limits.idempotency.keptMs);
+    if (earlier && earlier.fingerprint !== fingerprint) {
+      throw new ApiError(
+        'idempotency_key_reused',
+        'This Idempotency-Key was used for another request. Use a new key for each new request.',
+        { param: 'idempotency-key' },
+      );
+    }
+    if (earlier?.boot === this.#boot) {
+      throw new ApiError(
+        'conflict',
+        `The first request with this Idempotency-Key still runs (request ${earlier.request_id}). Ask again later for its answer.`,
+        { param: 'idempotency-key', retryAfterMs: 2_000 },
+      );
+    }
+    if (earlier && earlier.status !== null) return this.#kept(tenant, earlier);
+    this.#db
+      .prepare(
+        `insert or replace into idempotency (tenant, key, fingerprint, boot, request_id, at) values (?, ?, ?, ?, ?, ?)`,
+      )
+      .run(tenant, key, fingerprint, this.#boot, request.id, Date.now());
+    return { tenant, key };
+  }
+
+  /** The work is done. Belongs into the transaction of its charge. Without an answer, it cannot be given again. */
+  finish({ tenant, key }: KeyedRun, answer: KeptAnswer | null): void {
+    const body = answer && Buffer.from(answer.body);
+    const kept =
+      body && body.length <= limits.idempotency.answerBytes ? this.#vault.seal(tenant, body) : null;
+    this.#db
+      .prepare(
+        'update idempotency set boot = null, status = ?, content_type = ?, answer = ? where tenant = ? and key = ?',
+      )
+      .run(answer?.status ?? 0, answer?.contentType ?? null, kept, tenant, key);
+  }
+
+  /** Nothing came of it and nothing was charged. */
+  forget({ tenant, key }: KeyedRun): void {
+    this.#db
+      .prepare('delete from idempotency where tenant = ? and key = ? and boot = ?')
+      .run(tenant, key, this.#boot);
+  }
+
+  sweep(): number {
+    return this.#db
+      .prepare('delete from idempotency where at <= ? and (boot is null or boot <> ?)')
+      .run(Date.now() - limits.idempotency.keptMs, this.#boot).changes;
+  }
+
+  #kept(tenant: string, { status, content_type, answer, request_id }: Row): KeptAnswer {
+    if (!answer || status === null) {
+      throw new ApiError(
+        'conflict',
+        `The request with this Idempotency-Key was done (request ${request_id}), and its answer was not kept. Use a new key to have it done anew.`,
+        { param: 'idempotency-key' },
+      );
+    }
+    return {
+      status,
+      contentType: content_type ?? 'application/json',
+      body: this.#vault.open(tenant, answer),
+    };
+  }
+}

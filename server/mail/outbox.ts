@@ -1,0 +1,114 @@
+import type { Database } from 'better-sqlite3';
+import type { Transporter } from 'nodemailer';
+import { limits } from '../contract/limits.ts';
+import { newId } from '../db/ids.ts';
+
+export interface Message {
+  readonly to: string;
+  readonly subject: string;
+  readonly text: string;
+}
+
+export interface KeptMessage {
+  readonly id: string;
+  readonly recipient: string;
+  readonly subject: string;
+  readonly body: string;
+  readonly createdAt: number;
+  readonly sentAt: number | null;
+  readonly attempts: number;
+  readonly error: string | null;
+}
+
+const retryMs = [60_000, 5 * 60_000, 30 * 60_000, 2 * 3_600_000, 12 * 3_600_000] as const;
+const everyMs = 15_000;
+
+/**
+ * Messages on their way. Each lies in the database, written with what it is about, until a mail server took it.
+ * Where there is no mail server, the operator reads them here and passes them on.
+ */
+export class Outbox {
+  readonly #db: Database;
+  readonly #transport: Transporter | null;
+  readonly #onError: (error: unknown, id: string) => void;
+  #timer: NodeJS.Timeout | null = null;
+  #sending: Promise<void> | null = null;
+
+  constructor(db: Database, transport: Transporter | null, onError: (error: unknown, id: string) => void) {
+    this.#db = db;
+    this.#transport = transport;
+    this.#onError = onError;
+    if (transport) this.#timer = setInterval(() => void this.deliver(), everyMs).unref();
+  }
+
+  /** Whether there is a mail server. */
+  get isDelivered(): boolean {
+    return this.#transport !== null;
+  }
+
+  /** Takes a message. Joins the caller's transaction; it goes out after that. */
+  send({ to, subject, text }: Message): void {
+    this.#db
+      .prepare(
+        'insert into outbox (id, recipient, subject, body, created_at, next_at) values (?, ?, ?, ?, ?, ?)',
+      )
+      .run(newId('mail'), to, subject, text, Date.now(), Date.now());
+    if (this.#transport) setImmediate(() => void this.deliver());
+  }
+
+  /** Newest first, from an id of an earlier page on. */
+  page(after: string | undefined, limit: number): KeptMessage[] {
+    return this.#db
+      .prepare<[string, number], KeptMessage>(
+        `select id, recipient, subject, body, created_at as createdAt, sent_at as sentAt, attempts, error
+         from outbox where id < ? order by id desc limit ?`,
+      )
+      .all(after ?? '~', limit);
+  }
+
+  removeTo(recipient: string): number {
+    return this.#db.prepare('delete from outbox where recipient = ?').run(recipient).changes;
+  }
+
+  /** Removes messages that were delivered, and those that nobody came for. */
+  sweep(): void {
+    this.#db
+      .prepare('delete from outbox where sent_at < ? or created_at < ?')
+      .run(Date.now() - limits.mail.sentKeptMs, Date.now() - limits.mail.keptMs);
+  }
+
+  /** Hands what waits to the mail server, one after the other. */
+  deliver(): Promise<void> {
+    this.#sending ??= this.#deliver().finally(() => (this.#sending = null));
+    return this.#sending;
+  }
+
+  async close(): Promise<void> {
+    if (this.#timer) clearInterval(this.#timer);
+    this.#transport?.close();
+    await this.#sending?.catch(() => undefined);
+  }
+
+  async #deliver(): Promise<void> {
+    const waiting = this.#db.prepare<
+      [number],
+      { id: string; recipient: string; subject: string; body: string; attempts: number }
+    >(
+      'select id, recipient, subject, body, attempts from outbox where sent_at is null and next_at <= ? limit 20',
+    );
+    for (const { id, recipient, subject, body, attempts } of waiting.all(Date.now())) {
+      try {
+        await this.#transport?.sendMail({ to: recipient, subject, text: body });
+        this.#db
+          .prepare('update outbox set sent_at = ?, attempts = attempts + 1, error = null where id = ?')
+          .run(Date.now(), id);
+      } catch (error) {
+        this.#onError(error, id);
+        const waitMs = retryMs[attempts] ?? retryMs.at(-1) ?? everyMs;
+        this.#db
+          .prepare('update outbox set attempts = attempts + 1, next_at = ?, error = ? where id = ?')
+          .run(Date.now() + waitMs, error instanceof Error ? error.message.slice(0, 500) : String(error), id);
+      }
+    }
+  }
+}

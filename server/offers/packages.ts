@@ -1,0 +1,14 @@
+import { type Static, Type } from 'typebox';
+
+/** Credits that can be bought. */
+const Package = Type.Object(
+  {
+    name: Type.String({ minLength: 1, maxLength: 100 }),
+    credits: Type.Integer({ minimum: 1, maximum: 1_000_000_000 }),
+    priceCents: Type.Integer({ minimum: 50, maximum: 100_000_000, description: 'In cents of the currency.' }),
+    currency: Type.String({ pattern: '^[a-z]{3}$', description: 'ISO code in small letters.' }),
+  },
+  { additionalProperties: false },
+);
+export const Packages = Type.Record(Type.String({ pattern: '^[a-z][a-z0-9-]{0,39}$' }), Package);
+export type Packages = Static<typeof Packages>;

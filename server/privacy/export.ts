@@ -1,0 +1,71 @@
+import type { UserRecord } from '../accounts/user-store.ts';
+import type { AuditLog } from '../audit/audit-log.ts';
+import type { HistoryItem, HistoryStore } from '../history/history-store.ts';
+import { statement } from '../ledger/statement.ts';
+import type { OrderStore } from '../payments/order-store.ts';
+import type { UsageStore } from '../usage/usage-store.ts';
+import type { ErasureDeps } from './erase.ts';
+import type { Database } from 'better-sqlite3';
+
+export interface ExportDeps extends ErasureDeps {
+  readonly db: Database;
+  readonly usage: UsageStore;
+  readonly orders: OrderStore;
+  readonly history: HistoryStore;
+  readonly audit: AuditLog;
+}
+
+/** One line of an export: what it is, and the thing itself. */
+export interface ExportLine {
+  readonly type: string;
+  readonly [name: string]: unknown;
+}
+
+/** Everything we hold about a person: the account, sessions, keys and what they did. */
+export function* exportOfPerson(deps: ExportDeps, user: UserRecord): Generator<ExportLine> {
+  yield { type: 'user', ...profileOf(user) };
+  for (const session of deps.sessions.list(user.id)) yield { type: 'session', ...session };
+  for (const key of deps.keys.list(user.tenant, user.id)) yield { type: 'key', ...key };
+  for (const { before, after, ...entry } of deps.audit.all({ actor: user.id })) {
+    yield { type: 'audit', ...entry, before: parsed(before), after: parsed(after) };
+  }
+  for (const item of historyOf(deps.history, user.tenant)) {
+    if (item.user === user.id) yield { type: 'history', ...item };
+  }
+}
+
+/** Everything we hold about a company, its people included. */
+export function* exportOfCompany(deps: ExportDeps, tenant: string): Generator<ExportLine> {
+  yield { type: 'company', ...deps.tenants.find(tenant), balance: deps.ledger.balance(tenant) };
+  for (const user of deps.users.ofTenant(tenant)) {
+    yield { type: 'user', ...profileOf(user) };
+    for (const session of deps.sessions.list(user.id)) yield { type: 'session', user: user.id, ...session };
+  }
+  for (const invitation of deps.invitations.list(tenant)) yield { type: 'invitation', ...invitation };
+  for (const key of deps.keys.list(tenant)) yield { type: 'key', ...key };
+  for (const order of deps.orders.all(tenant)) yield { type: 'order', ...order };
+  for (const line of statement(deps.db, tenant)) yield { type: 'transaction', ...line };
+  for (const row of deps.usage.rows(tenant)) yield { type: 'request', ...row };
+  for (const item of historyOf(deps.history, tenant)) yield { type: 'history', ...item };
+  for (const { before, after, ...entry } of deps.audit.all({ tenant })) {
+    yield { type: 'audit', ...entry, before: parsed(before), after: parsed(after) };
+  }
+}
+
+function* historyOf(history: HistoryStore, tenant: string): Generator<HistoryItem> {
+  let after: number | undefined;
+  for (;;) {
+    const page = history.page(tenant, after, 100);
+    yield* page;
+    after = page.at(-1)?.sequence;
+    if (page.length < 100) return;
+  }
+}
+
+function profileOf({ passwordHash: _, ...profile }: UserRecord): object {
+  return profile;
+}
+
+function parsed(text: string | null): unknown {
+  return text === null ? null : JSON.parse(text);
+}

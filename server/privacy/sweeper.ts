@@ -1,0 +1,62 @@
+import type { Database } from 'better-sqlite3';
+import type { ErasureDeps } from './erase.ts';
+import type { IdempotencyStore } from '../idempotency/idempotency-store.ts';
+
+const everyMs = 10 * 60_000;
+
+/** Removes what is past its time: history by plan, credits, sessions, tokens, invitations, messages, kept answers. */
+export class Sweeper {
+  readonly #db: Database;
+  readonly #deps: ErasureDeps & { readonly idempotency: IdempotencyStore };
+  readonly #onError: (error: unknown) => void;
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(
+    db: Database,
+    deps: ErasureDeps & { readonly idempotency: IdempotencyStore },
+    onError: (error: unknown) => void,
+  ) {
+    this.#db = db;
+    this.#deps = deps;
+    this.#onError = onError;
+    this.sweep();
+    this.#timer = setInterval(() => this.sweep(), everyMs).unref();
+  }
+
+  sweep(): void {
+    const { ledger, sessions, mailedTokens, invitations, outbox, idempotency } = this.#deps;
+    const chores = [
+      () => ledger.expire(),
+      () => sessions.sweep(),
+      () => mailedTokens.sweep(),
+      () => invitations.sweep(),
+      () => outbox.sweep(),
+      () => idempotency.sweep(),
+      () => this.#history(),
+    ];
+    for (const chore of chores) {
+      try {
+        chore();
+      } catch (error) {
+        this.#onError(error);
+      }
+    }
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  #history(): void {
+    const { tenants, history } = this.#deps;
+    const kept = this.#db
+      .prepare<[], { id: string; version: number }>(
+        'select id, version from tenants where id in (select distinct tenant from history)',
+      )
+      .all();
+    for (const { id, version } of kept) {
+      const { historyDays } = tenants.resolve(id, version).limits;
+      if (historyDays !== null) history.removeBefore(id, Date.now() - historyDays * 24 * 3_600_000);
+    }
+  }
+}

@@ -1,0 +1,120 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { SignedIn } from '../../accounts/sign-in.ts';
+import { AccessTokens } from '../../accounts/access-token.ts';
+import { limits } from '../../contract/limits.ts';
+import { ApiError } from '../../http/api-error.ts';
+import type { Identity } from '../../tenants/tenant.ts';
+import type { TenantDeps } from './tenant-context.ts';
+
+const accessCookie = 'kh_session';
+const refreshCookie = 'kh_refresh';
+const refreshPath = '/api/v1/auth';
+const safe = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+type AuthDeps = Pick<TenantDeps, 'directory' | 'accessTokens' | 'publicUrl'>;
+
+/** Who asks: a key, or a person's token as header or cookie. Throws an ApiError for nobody we know. */
+export async function authenticate(deps: AuthDeps, request: FastifyRequest): Promise<Identity> {
+  const given = credentialOf(request);
+  if (given !== null) return current(await identify(deps, given));
+  const cookie = request.cookies[accessCookie];
+  if (cookie === undefined) {
+    throw new ApiError(
+      'missing_api_key',
+      'No API key was given. Send it as "Authorization: Bearer <key>" or "x-api-key: <key>".',
+    );
+  }
+  demandOwnPage(deps, request);
+  const identity = await ofToken(deps, cookie);
+  if (!identity) throw new ApiError('invalid_session', 'The session has ended. Sign in again.');
+  return current(identity);
+}
+
+/** Whether whoever was found may use this route. */
+export function demandRights(identity: Identity, only: 'person' | 'admin' | undefined): void {
+  if (only === undefined) return;
+  if (!identity.user)
+    throw new ApiError('forbidden', 'This is for people who signed in; an API key cannot do it.');
+  if (only === 'admin' && identity.user.role !== 'admin')
+    throw new ApiError('forbidden', 'This is for the administrators of the company.');
+}
+
+/** Hands the tokens of a session to a page, where no script can read them. */
+export function setCookies(
+  { publicUrl }: Pick<TenantDeps, 'publicUrl'>,
+  reply: FastifyReply,
+  { accessToken, refreshToken }: SignedIn,
+): void {
+  const common = { httpOnly: true, sameSite: 'strict', secure: isSecure(publicUrl) } as const;
+  reply.setCookie(accessCookie, accessToken, {
+    ...common,
+    path: '/',
+    maxAge: limits.session.accessMs / 1000,
+  });
+  reply.setCookie(refreshCookie, refreshToken, {
+    ...common,
+    path: refreshPath,
+    maxAge: limits.session.refreshMs / 1000,
+  });
+}
+
+export function clearCookies({ publicUrl }: Pick<TenantDeps, 'publicUrl'>, reply: FastifyReply): void {
+  const common = { httpOnly: true, sameSite: 'strict', secure: isSecure(publicUrl) } as const;
+  reply.clearCookie(accessCookie, { ...common, path: '/' });
+  reply.clearCookie(refreshCookie, { ...common, path: refreshPath });
+}
+
+/** The refresh token of a page's cookie; null where there is none. Throws when another site's page sends it. */
+export function refreshTokenOf(deps: Pick<TenantDeps, 'publicUrl'>, request: FastifyRequest): string | null {
+  const token = request.cookies[refreshCookie];
+  if (token === undefined) return null;
+  demandOwnPage(deps, request);
+  return token;
+}
+
+async function identify(deps: AuthDeps, text: string): Promise<Identity> {
+  const byKey = deps.directory.byKey(text);
+  if (byKey) return byKey;
+  if (!AccessTokens.isLike(text))
+    throw new ApiError('invalid_api_key', 'The API key is wrong, expired or revoked.');
+  const bySession = await ofToken(deps, text);
+  if (!bySession)
+    throw new ApiError('invalid_session', 'The token is wrong or expired. Refresh it, or sign in.');
+  return bySession;
+}
+
+async function ofToken({ accessTokens, directory }: AuthDeps, token: string): Promise<Identity | undefined> {
+  if (token.length > limits.session.tokenCharacters) return undefined;
+  const session = await accessTokens.sessionOf(token);
+  return session === null ? undefined : directory.bySession(session);
+}
+
+function current(identity: Identity): Identity {
+  if (identity.tenant.disabled)
+    throw new ApiError('tenant_disabled', 'This tenant is disabled; ask the operator.');
+  return identity;
+}
+
+/** The key or token as `Authorization: Bearer` or `x-api-key`; never from the query, which ends up in logs. */
+function credentialOf({ headers }: FastifyRequest): string | null {
+  const { authorization } = headers;
+  if (authorization !== undefined) {
+    const [scheme, credential] = authorization.split(' ');
+    return scheme?.toLowerCase() === 'bearer' && credential ? credential : null;
+  }
+  const own = headers['x-api-key'];
+  return typeof own === 'string' && own !== '' ? own : null;
+}
+
+/** A cookie comes along whoever made the page that asks, so what changes something must come from our own (F55). */
+function demandOwnPage({ publicUrl }: Pick<TenantDeps, 'publicUrl'>, request: FastifyRequest): void {
+  if (safe.has(request.method)) return;
+  const { origin } = request.headers;
+  const own = [`${request.protocol}://${request.host}`, publicUrl && URL.parse(publicUrl)?.origin];
+  if (origin !== undefined && own.includes(origin)) return;
+  throw new ApiError('forbidden', 'Requests with a session cookie are taken from our own pages only.');
+}
+
+function isSecure(publicUrl: string | null): boolean {
+  return publicUrl?.startsWith('https:') ?? false;
+}

@@ -1,0 +1,224 @@
+import { crc32 } from 'node:zlib';
+import type { Database } from 'better-sqlite3';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { SessionStore } from '../accounts/session-store.ts';
+import { UserStore } from '../accounts/user-store.ts';
+import { openDatabase } from '../db/open.ts';
+import { Offers } from '../offers/offers.ts';
+import { isApiKey, newApiKey } from './api-key.ts';
+import { Directory } from './directory.ts';
+import { FileTenants } from './file-tenants.ts';
+import { KeyStore } from './key-store.ts';
+import { mayUseFeature, mayUseModel } from './tenant.ts';
+import { TenantStore } from './tenant-store.ts';
+
+let db: Database;
+let offers: Offers;
+let tenants: TenantStore;
+let keys: KeyStore;
+let users: UserStore;
+let sessions: SessionStore;
+let directory: Directory;
+let tenant = '';
+let user = '';
+
+beforeEach(() => {
+  db = openDatabase(':memory:');
+  offers = new Offers(db);
+  tenants = new TenantStore(db, offers);
+  keys = new KeyStore(db);
+  users = new UserStore(db);
+  sessions = new SessionStore(db);
+  directory = new Directory({ db, files: new FileTenants(), tenants, keys });
+  tenant = tenants.create({ name: 'Acme', plan: 'pro' }).id;
+  user = users.create({
+    tenant,
+    email: 'a@acme.test',
+    name: 'A',
+    role: 'admin',
+    passwordHash: 'x',
+    emailVerifiedAt: null,
+  }).id;
+});
+afterEach(() => {
+  keys.close();
+  db.close();
+});
+
+const make = (more: object = {}) => keys.create({ tenant, createdBy: user, name: 'k', ...more });
+
+describe('T6: a key never has more rights than who made it, wherever it is used', () => {
+  const may = (key: string, model: string): boolean => {
+    const identity = directory.byKey(key);
+    return identity !== undefined && mayUseModel(identity, model);
+  };
+  test('the plan, the person and the key must each allow it', () => {
+    const { key } = make({ models: ['*'] });
+    expect(may(key, 'big-model')).toBe(true);
+    users.change(user, { models: ['small-*'] });
+    expect(may(key, 'big-model')).toBe(false);
+    expect(may(key, 'small-model')).toBe(true);
+    tenants.change(tenant, { overrides: { models: ['small-a*'] } });
+    expect(may(key, 'small-model')).toBe(false);
+    expect(may(key, 'small-a')).toBe(true);
+    expect(may(make({ models: ['small-b'] }).key, 'small-a')).toBe(false);
+  });
+
+  test('features as well', () => {
+    const identity = directory.byKey(make({ features: ['chat'] }).key);
+    expect(identity && [mayUseFeature(identity, 'chat'), mayUseFeature(identity, 'image')]).toEqual([
+      true,
+      false,
+    ]);
+  });
+
+  test('who is disabled has no keys, and who is removed leaves none', () => {
+    const { key } = make();
+    users.change(user, { disabledAt: Date.now() });
+    expect(directory.byKey(key)).toBeUndefined();
+    users.change(user, { disabledAt: null });
+    expect(directory.byKey(key)).toBeDefined();
+    users.remove(user);
+    expect(directory.byKey(key)).toBeUndefined();
+    expect(keys.list(tenant)).toEqual([]);
+  });
+});
+
+describe('A1: what is taken is gone at once', () => {
+  test('10,000 times: a key that was revoked is refused on the very next use', () => {
+    for (let round = 0; round < 10_000; round += 1) {
+      const { key, record } = make();
+      expect(directory.byKey(key)?.tenant.id).toBe(tenant);
+      keys.revoke(record.id);
+      expect(directory.byKey(key)).toBeUndefined();
+    }
+  });
+
+  test('a key that has expired', () => {
+    expect(directory.byKey(make({ expiresAt: Date.now() - 1 }).key)).toBeUndefined();
+    expect(directory.byKey(make({ expiresAt: Date.now() + 60_000 }).key)).toBeDefined();
+  });
+
+  test('an identity knows when it is no longer good', () => {
+    const { key, record } = make();
+    const identity = directory.byKey(key);
+    expect(identity?.isCurrent()).toBe(true);
+    tenants.change(tenant, { suspendedAt: Date.now() });
+    expect(identity?.isCurrent()).toBe(false);
+    tenants.change(tenant, { suspendedAt: null });
+    keys.revoke(record.id);
+    expect(identity?.isCurrent()).toBe(false);
+  });
+
+  test('the tenant is the one of now: plan, overrides and the plans themselves', () => {
+    const { key } = make();
+    const concurrent = (): number | undefined => directory.byKey(key)?.tenant.limits.concurrent;
+    expect(concurrent()).toBe(10);
+    tenants.change(tenant, { plan: 'free' });
+    expect(concurrent()).toBe(2);
+    tenants.change(tenant, { overrides: { concurrent: 7 } });
+    expect(concurrent()).toBe(7);
+    tenants.change(tenant, { overrides: {} });
+    const { free } = offers.plans;
+    if (free) offers.replace('plans', { ...offers.plans, free: { ...free, concurrent: 3 } });
+    expect(concurrent()).toBe(3);
+  });
+});
+
+describe('rotation', () => {
+  test('both keys work until the grace is over, then only the new one', () => {
+    const old = make({ models: ['a*'] });
+    const next = keys.rotate(old.record, 60_000);
+    expect(next.record).toMatchObject({ models: ['a*'], createdBy: user, name: 'k' });
+    expect(directory.byKey(old.key)).toBeDefined();
+    expect(directory.byKey(next.key)).toBeDefined();
+    const other = make();
+    keys.rotate(other.record, 0);
+    expect(directory.byKey(other.key)).toBeUndefined();
+  });
+
+  test('the grace never makes a key last longer than it would have', () => {
+    const old = make({ expiresAt: Date.now() + 1_000 });
+    keys.rotate(old.record, 60_000);
+    expect(keys.find(old.record.id)?.expiresAt).toBe(old.record.expiresAt);
+  });
+});
+
+describe('sessions', () => {
+  test('a refresh token is good once, and one that comes again ends the session', () => {
+    const first = sessions.begin(user, { address: '127.0.0.1', agent: null });
+    const second = sessions.refresh(first.refreshToken);
+    expect(second?.session).toBe(first.session);
+    // Two tabs at the same moment are forgiven; later it is a thief.
+    expect(sessions.refresh(first.refreshToken)).not.toBeNull();
+    db.exec('update refresh_tokens set used_at = used_at - 60000 where used_at is not null');
+    expect(sessions.refresh(first.refreshToken)).toBeNull();
+    expect(directory.bySession(first.session)).toBeUndefined();
+    expect(sessions.refresh(second?.refreshToken ?? '')).toBeNull();
+  });
+
+  test('A5: all end at once, but for the one that is kept', () => {
+    const [one, two] = [sessions.begin(user, origin), sessions.begin(user, origin)];
+    const identity = directory.bySession(two.session);
+    sessions.endAll(user, one.session);
+    expect(directory.bySession(one.session)).toBeDefined();
+    expect(directory.bySession(two.session)).toBeUndefined();
+    expect(identity?.isCurrent()).toBe(false);
+    expect(sessions.refresh(two.refreshToken)).toBeNull();
+    expect(sessions.refresh(one.refreshToken)).not.toBeNull();
+  });
+
+  test('a role is the one of now, not the one of the sign-in', () => {
+    const { session } = sessions.begin(user, origin);
+    users.change(user, { role: 'member' });
+    expect(directory.bySession(session)?.user?.role).toBe('member');
+  });
+});
+const origin = { address: '127.0.0.1', agent: null };
+
+test('A2: no key and no refresh token is in the database, only hashes', () => {
+  const { key } = make();
+  const { refreshToken } = sessions.begin(user, origin);
+  const bytes = db.serialize().toString('latin1');
+  expect(bytes).not.toContain(key);
+  expect(bytes).not.toContain(key.slice(7, -4));
+  expect(bytes).not.toContain(refreshToken);
+  expect(bytes).toContain(key.slice(-4));
+});
+
+test('A3: how long a wrong key takes does not tell how much of it is right', () => {
+  const { key } = make();
+  // Well-formed keys, so that every one is looked up; only one kind shares its beginning with a real one.
+  const near = Array.from({ length: 200 }, () => withChecksum(key.slice(0, 20) + newApiKey().slice(20, 35)));
+  const far = Array.from({ length: 200 }, newApiKey);
+  expect([...near, ...far].every(isApiKey)).toBe(true);
+  const samples: [number[], number[]] = [[], []];
+  for (let round = 0; round < 100_000; round += 1) {
+    const kind = Math.random() < 0.5 ? 0 : 1;
+    const wrong =
+      kind === 0 ? key.slice(0, 20) + (near[round % 200] ?? '').slice(20) : (far[round % 200] ?? '');
+    const began = process.hrtime.bigint();
+    directory.byKey(wrong);
+    samples[kind].push(Number(process.hrtime.bigint() - began));
+  }
+  expect(Math.abs(welch(trimmed(samples[0]), trimmed(samples[1])))).toBeLessThan(4.5);
+});
+
+function withChecksum(text: string): string {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(crc32(text));
+  return text + bytes.toString('base64url');
+}
+
+/** Without the slowest twentieth, which is other programs' work. */
+function trimmed(sample: number[]): number[] {
+  return sample.toSorted((a, b) => a - b).slice(0, Math.floor(sample.length * 0.95));
+}
+
+function welch(a: number[], b: number[]): number {
+  const mean = (list: number[]): number => list.reduce((sum, one) => sum + one, 0) / list.length;
+  const [ma, mb] = [mean(a), mean(b)];
+  const variance = (list: number[], m: number): number =>
+    list.reduce((sum, one) => sum + (one - m) ** 2, 0) / (list.length - 1);
+  return (ma - mb) / Math.sqrt(variance(a, ma) / a.length + variance(b, mb) / b.length);
+}

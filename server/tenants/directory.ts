@@ -1,0 +1,103 @@
+import type { Statement, Database } from 'better-sqlite3';
+import { limits } from '../contract/limits.ts';
+import { hashApiKey, isApiKey } from './api-key.ts';
+import { type FileTenants, isPast } from './file-tenants.ts';
+import { type KeyStore, type LiveKey, patterns } from './key-store.ts';
+import type { Identity, Role } from './tenant.ts';
+import type { TenantStore } from './tenant-store.ts';
+
+/** A person's session, if it may be used now. */
+interface LiveSession {
+  readonly user: string;
+  readonly role: Role;
+  readonly tenant: string;
+  readonly version: number;
+  readonly models: string | null;
+  readonly features: string | null;
+}
+
+/** Who stands behind a key or a session, wherever they are kept. Asks the database each time: nothing is cached. */
+export class Directory {
+  readonly #files: FileTenants;
+  readonly #tenants: TenantStore;
+  readonly #keys: KeyStore;
+  readonly #session: Statement<[string, number], LiveSession>;
+  readonly #listeners: (() => void)[] = [];
+
+  constructor(parts: { db: Database; files: FileTenants; tenants: TenantStore; keys: KeyStore }) {
+    this.#files = parts.files;
+    this.#tenants = parts.tenants;
+    this.#keys = parts.keys;
+    this.#session = parts.db.prepare(
+      `select person.id as user, person.role, person.tenant, tenant.version, person.models, person.features
+       from sessions session join users person on person.id = session.user
+         join tenants tenant on tenant.id = person.tenant
+       where session.id = ? and session.ended_at is null and session.expires_at > ? and person.disabled_at is null`,
+    );
+    parts.files.onChange(() => this.changed());
+  }
+
+  /** Who a key belongs to; undefined for one that is unknown, expired or revoked. */
+  byKey(key: string): Identity | undefined {
+    if (key.length > limits.keyCharacters) return undefined;
+    const hash = hashApiKey(key);
+    const ofFile = this.#files.byHash(hash);
+    if (ofFile) return isPast(ofFile.expiresAt) ? undefined : ofFile;
+    // A text that cannot be one of our keys costs no look at the database.
+    const live = isApiKey(key) ? this.#keys.live(hash) : undefined;
+    if (!live) return undefined;
+    this.#keys.used(live.id);
+    return this.#ofKey(live, hash);
+  }
+
+  /** Who a session belongs to; undefined for one that has ended, or whose person was disabled. */
+  bySession(id: string): Identity | undefined {
+    const live = this.#session.get(id, Date.now());
+    if (!live) return undefined;
+    return {
+      kind: 'session',
+      id: live.user,
+      tenant: this.#tenants.resolve(live.tenant, live.version),
+      user: { id: live.user, role: live.role, session: id },
+      models: lists(live.models),
+      features: lists(live.features),
+      expiresAt: null,
+      isCurrent: () => {
+        const now = this.#session.get(id, Date.now());
+        return now !== undefined && !this.#tenants.resolve(now.tenant, now.version).disabled;
+      },
+    };
+  }
+
+  /** To be called after a change that may have taken a right from somebody: running work is looked at again. */
+  changed(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  #ofKey(live: LiveKey, hash: string): Identity {
+    return {
+      kind: 'key',
+      id: live.id,
+      tenant: this.#tenants.resolve(live.tenant, live.version),
+      user: null,
+      models: lists(live.models, live.userModels),
+      features: lists(live.features, live.userFeatures),
+      expiresAt: live.expiresAt,
+      isCurrent: () => {
+        const now = this.#keys.live(hash);
+        return now !== undefined && !this.#tenants.resolve(now.tenant, now.version).disabled;
+      },
+    };
+  }
+}
+
+function lists(...texts: (string | null)[]): (readonly string[])[] {
+  return texts.flatMap((text) => {
+    const list = patterns(text);
+    return list ? [list] : [];
+  });
+}
