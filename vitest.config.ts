@@ -17,6 +17,10 @@ export default defineConfig({
           fileParallelism: false,
         },
       },
+      {
+        // What takes many minutes: npm run test:slow.
+        test: { name: 'slow', include: ['tests/crash.test.ts'], env: { KILLS: '300' }, hookTimeout: 60_000 },
+      },
     ],
   },
 });
