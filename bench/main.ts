@@ -2,10 +2,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { cpuSeconds, type Program, residentMib, start, startAppliance, stop } from './gateway/programs.ts';
 import { requestsPerSecond } from './gateway/requests.ts';
 import { type StreamFigures, streams } from './gateway/streams.ts';
+import { benchKeys, benchPairs, benchProof } from './money/ledger.ts';
+import { benchPriced } from './money/priced.ts';
 import { reportScheduler } from './scheduler/report.ts';
 import { printTable } from './table.ts';
 
-/* npm run bench [scheduler] [requests] [streams] [idle]: ratios against a baseline of the same run, as tables. */
+/* npm run bench [scheduler] [requests] [streams] [idle] [money]: ratios against a baseline of the same run, as tables. */
 const wanted = new Set(process.argv.slice(2));
 const runs = (name: string): boolean => wanted.size === 0 || wanted.has(name);
 
@@ -13,6 +15,7 @@ if (runs('scheduler')) reportScheduler();
 if (runs('requests')) await benchRequests();
 if (runs('streams')) await benchStreams();
 if (runs('idle')) await benchIdle();
+if (runs('money')) await benchMoney();
 
 /** Upstream, bare proxy and appliance side by side; each program a process of its own. */
 async function withPrograms(
@@ -108,6 +111,13 @@ async function benchStreams(): Promise<void> {
       `\nMemory: ${idleMib.toFixed(0)} MiB before, ${peakMib.toFixed(0)} MiB at most: ${(((peakMib - idleMib) * 1024) / count).toFixed(0)} kB a stream.`,
     );
   });
+}
+
+async function benchMoney(): Promise<void> {
+  benchPairs();
+  benchKeys();
+  benchProof();
+  await withPrograms(({ appliance }) => benchPriced(appliance));
 }
 
 /** The middle of three for each figure. */

@@ -206,7 +206,6 @@ async function build(
     blockedPhrases: readPhrases(join(defaults, 'blocked-phrases.json')),
     onError: (error, message) => logger.error({ err: error }, message),
   });
-  closers.push(() => admission.close());
   const links = new ImageLinks(folder);
   await links.start();
   closers.push(() => links.close());
@@ -258,6 +257,8 @@ async function build(
   await gpu.start();
   const tenantUrl = await listen(tenantSide, config.tenant.host, config.tenant.port, closers);
   const operatorUrl = await listen(operatorSide, '127.0.0.1', config.operator.port, closers);
+  // First of all when it ends: what runs is told so, and costs nothing, before its connections are cut.
+  closers.push(() => admission.close());
   logger.info({ tenantUrl, operatorUrl, demo: demo !== null }, 'serving');
   return {
     tenantUrl,

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { SMTPServer } from 'smtp-server';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type Answer, passwordOf, type Person, TestAppliance } from './appliance.ts';
+import { MailServer } from './mail-server.ts';
 
 /* People and companies, over the wire, against the whole appliance. No engine is needed for this. */
 const withoutEngines = {
@@ -496,25 +496,9 @@ describe('how people come in', () => {
   });
 
   test('an address that has to be confirmed: a mail server gets the message, and the token lets its owner in', async () => {
-    const messages: string[] = [];
-    const smtp = new SMTPServer({
-      authOptional: true,
-      disabledCommands: ['STARTTLS'],
-      onData(stream, _session, done) {
-        let text = '';
-        stream.setEncoding('utf8').on('data', (piece: string) => (text += piece));
-        stream.on('end', () => {
-          messages.push(text.replaceAll('=\r\n', '').replaceAll('=3D', '='));
-          done();
-        });
-      },
-    });
-    const port = await new Promise<number>((resolve) => {
-      const server = smtp.listen(0, '127.0.0.1', () => {
-        const address = server.address();
-        resolve(typeof address === 'object' && address ? address.port : 0);
-      });
-    });
+    const mailServer = new MailServer();
+    const { received: messages } = mailServer;
+    const port = await mailServer.start();
     const other = await TestAppliance.start({
       config: {
         accounts: { registration: 'open', verifyEmail: true },
@@ -542,7 +526,7 @@ describe('how people come in', () => {
     expect(verified.data.apiKey).toMatch(/^kh_/);
     expect((await other.call('POST', '/api/v1/auth/verify-email', { body: { token } })).status).toBe(400);
     await other.stop();
-    await new Promise<void>((resolve) => smtp.close(() => resolve()));
+    await mailServer.stop();
   });
 
   test('demo accounts are there in the demonstration alone, and shut out when it is over', async () => {

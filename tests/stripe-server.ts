@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { text } from 'node:stream/consumers';
-import Stripe from 'stripe';
+import { Stripe } from 'stripe';
 
 /* Stripe as far as it is spoken to: sessions, payments, disputes and subscriptions over HTTP, and events that are
    signed with the SDK's own helper. */

@@ -8,9 +8,13 @@ export interface Program {
   readonly process: ChildProcess;
   readonly url: string;
   readonly startedMs: number;
+  /** Everything it printed until it served. */
+  readonly output: string;
 }
 
 export const key = 'kh_benchmark-key-with-no-limits';
+/** The key of a tenant that pays with credits. */
+export const payingKey = 'kh_benchmark-key-that-pays';
 /** As in the start script of package.json: a small nursery, since the process mostly waits. */
 const applianceFlags = ['--max-semi-space-size=6'];
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -35,7 +39,7 @@ export function start(
       const found = serving.exec(output)?.[1];
       if (!found) return;
       const url = found.startsWith('http') ? found : `http://127.0.0.1:${found}`;
-      resolve({ process: child, url, startedMs: performance.now() - began });
+      resolve({ process: child, url, startedMs: performance.now() - began, output });
     });
     child.once('exit', (code) => reject(new Error(`${script} ended with ${code}: ${output}`)));
   });
@@ -47,7 +51,10 @@ export function startAppliance(lmStudioPort: number | null): Promise<Program> {
   const limits = { requestsPerMinute: 1_000_000_000, concurrent: 256, queued: 1_000 };
   writeFileSync(
     join(folder, 'tenants.json'),
-    JSON.stringify({ [key]: { name: 'bench', plan: 'enterprise', limits } }),
+    JSON.stringify({
+      [key]: { name: 'bench', plan: 'enterprise', limits },
+      [payingKey]: { name: 'payer', plan: 'enterprise', limits, credits: true },
+    }),
   );
   writeFileSync(
     join(folder, 'config.json'),

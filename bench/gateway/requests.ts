@@ -11,13 +11,14 @@ export async function requestsPerSecond(
   { url }: Pick<Program, 'url'>,
   seconds: number,
   connections = 32,
+  as = key,
 ): Promise<{ perSecond: number; p99Ms: number; failed: number }> {
   const result = await autocannon({
     url: `${url}/v1/chat/completions`,
     method: 'POST',
     connections,
     duration: seconds,
-    headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${as}` },
     body,
   });
   return {

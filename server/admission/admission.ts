@@ -63,7 +63,10 @@ export interface Ticket {
 interface Open {
   readonly identity: Identity;
   readonly expiry: NodeJS.Timeout | null;
+  /** Ends the work. */
   end: ((reason: ApiError) => void) | null;
+  /** Closes the books on it, whether or not the work has ended yet. */
+  void: (reason: ApiError) => void;
 }
 
 type Status = UsageRow['status'];
@@ -88,6 +91,7 @@ export class Admission {
   /** Ends of holds that could not be written yet (a full disk), to be tried again. */
   readonly #unsettled = new Set<() => void>();
   #again: NodeJS.Timeout | null = null;
+  #isClosed = false;
 
   constructor(options: {
     directory: Directory;
@@ -117,6 +121,7 @@ export class Admission {
 
   /** Lets work in, or throws an ApiError that says which limit it met. */
   admit(identity: Identity, wish: Wish): Ticket {
+    if (this.#isClosed) throw shuttingDown();
     const { tenant } = identity;
     const id = randomUUID();
     const { prices } = this.#offers;
@@ -157,7 +162,13 @@ export class Admission {
     return this.#openByTenant.get(tenantId) ?? 0;
   }
 
+  /** Lets nothing more in, ends what runs, and gives back what was held for it. */
   close(): void {
+    this.#isClosed = true;
+    for (const { end, void: giveBack } of this.#open.values()) {
+      end?.(shuttingDown());
+      giveBack(shuttingDown());
+    }
     if (this.#again) clearInterval(this.#again);
     this.#settleAgain();
   }
@@ -244,7 +255,7 @@ export class Admission {
 
   #ticket(id: string, identity: Identity, wish: Wish, charge: ((actual: Actual) => number) | null): Ticket {
     const { tenant } = identity;
-    const open: Open = { identity, expiry: this.#expiryOf(id, identity), end: null };
+    const open: Open = { identity, expiry: this.#expiryOf(id, identity), end: null, void: () => undefined };
     this.#open.set(id, open);
     this.#openByTenant.set(tenant.id, this.open(tenant.id) + 1);
     const end = (
@@ -267,7 +278,7 @@ export class Admission {
         if (tenant.history !== 'none' && status !== 'refused') this.#keep(identity, wish, row);
       });
     };
-    return {
+    const ticket: Ticket = {
       id,
       identity,
       keepsAnswer: wish.keyed !== undefined && wish.keyed !== null,
@@ -290,6 +301,8 @@ export class Admission {
         end(status, gone ? 'client_gone' : code, charged, actual, timings, null);
       },
     };
+    open.void = (reason) => ticket.void(reason, {}, noTimings);
+    return ticket;
   }
 
   /** False when the ticket was closed before. */
@@ -386,6 +399,10 @@ function rowOf(
     gpuMs: Math.round(timings.gpuMs),
     credits,
   };
+}
+
+function shuttingDown(): ApiError {
+  return new ApiError('shutting_down', 'The appliance is shutting down.', { retryAfterMs: 10_000 });
 }
 
 const noTimings: Timings = { queuedMs: 0, swapMs: 0, runMs: 0, gpuMs: 0, granted: false };

@@ -1,12 +1,13 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import type { Database } from 'better-sqlite3';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { openDatabase } from '../db/open.ts';
 import { InsufficientCredits, InvalidAmount, Ledger, LedgerConflict } from './ledger.ts';
-import { proveLedger } from './proof.ts';
+import { proveLedger, proveLedgerInTurns } from './proof.ts';
 import { statement, statementPage } from './statement.ts';
 
 let db: Database;
@@ -246,6 +247,19 @@ test('L1, L12: a ledger that was tampered with is found out', () => {
   hold('h', 4);
   db.exec('drop trigger ledger_accounts_follow_entries; update ledger_accounts set posted = 99');
   expect(proveLedger(db).faults.join()).toMatch(/L1.*L12/);
+});
+
+test('while it is proven bit by bit, entries that come meanwhile are no fault', async () => {
+  ledger.atomically(() => {
+    for (let i = 0; i < 50_000; i += 1) ledger.grant({ id: `many-${i}`, account: 'a', credits: 1, reason });
+  });
+  const proving = proveLedgerInTurns(db);
+  for (let i = 0; i < 5; i += 1) {
+    grant(7, 'a', `meanwhile-${i}`);
+    await setImmediate();
+  }
+  expect(await proving).toMatchObject({ faults: [], granted: 50_000, entries: 50_000 });
+  expect(proveLedger(db).granted).toBe(50_035);
 });
 
 test('a statement shows each move once, page by page, the newest first', () => {

@@ -32,7 +32,7 @@ export class Sweeper {
       () => invitations.sweep(),
       () => outbox.sweep(),
       () => idempotency.sweep(),
-      () => this.#history(),
+      () => sweepHistory(this.#db, this.#deps),
     ];
     for (const chore of chores) {
       try {
@@ -46,17 +46,18 @@ export class Sweeper {
   close(): void {
     clearInterval(this.#timer);
   }
+}
 
-  #history(): void {
-    const { tenants, history } = this.#deps;
-    const kept = this.#db
-      .prepare<[], { id: string; version: number }>(
-        'select id, version from tenants where id in (select distinct tenant from history)',
-      )
-      .all();
-    for (const { id, version } of kept) {
-      const { historyDays } = tenants.resolve(id, version).limits;
-      if (historyDays !== null) history.removeBefore(id, Date.now() - historyDays * 24 * 3_600_000);
-    }
+/** Removes requests that are older than their tenant's plan keeps them. */
+export function sweepHistory(
+  db: Database,
+  { tenants, history }: Pick<ErasureDeps, 'tenants' | 'history'>,
+): void {
+  const kept = db.prepare<[], { id: string; version: number }>(
+    'select id, version from tenants where id in (select distinct tenant from history)',
+  );
+  for (const { id, version } of kept.all()) {
+    const { historyDays } = tenants.resolve(id, version).limits;
+    if (historyDays !== null) history.removeBefore(id, Date.now() - historyDays * 24 * 3_600_000);
   }
 }

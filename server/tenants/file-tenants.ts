@@ -89,34 +89,26 @@ export function identityOf(hash: string, entry: TenantEntry, plans: Plans): File
 
 /** The tenants that have no accounts: those of tenants.json, and the demonstration's. */
 export class FileTenants {
-  #file: ReadonlyMap<string, FileIdentity> = new Map();
-  readonly #own = new Map<string, FileIdentity>();
+  #file: ReadonlyMap<string, Identity> = new Map();
+  readonly #own = new Map<string, Identity>();
   readonly #listeners: (() => void)[] = [];
 
   /** Replaces all that came from the file, at once. */
   replace(identities: ReadonlyMap<string, FileIdentity>): void {
-    this.#file = identities;
+    this.#file = new Map([...identities].map(([hash, identity]) => [hash, this.#asked(hash, identity)]));
     for (const listener of this.#listeners) listener();
   }
 
   /** Adds a tenant of ours that no file knows (the demonstration's). */
   add(hash: string, identity: FileIdentity): void {
-    this.#own.set(hash, identity);
+    this.#own.set(hash, this.#asked(hash, identity));
   }
 
   byHash(hash: string): Identity | undefined {
-    const found = this.#find(hash);
-    if (!found) return undefined;
-    return {
-      ...found,
-      isCurrent: () => {
-        const now = this.#find(hash);
-        return now !== undefined && !now.tenant.disabled && !isPast(now.expiresAt);
-      },
-    };
+    return this.#own.get(hash) ?? this.#file.get(hash);
   }
 
-  all(): FileIdentity[] {
+  all(): Identity[] {
     return [...this.#own.values(), ...this.#file.values()];
   }
 
@@ -124,8 +116,13 @@ export class FileTenants {
     this.#listeners.push(listener);
   }
 
-  #find(hash: string): FileIdentity | undefined {
-    return this.#own.get(hash) ?? this.#file.get(hash);
+  /** The identity, which asks here anew whether it is still good. */
+  #asked(hash: string, identity: FileIdentity): Identity {
+    const isCurrent = (): boolean => {
+      const now = this.byHash(hash);
+      return now !== undefined && !now.tenant.disabled && !isPast(now.expiresAt);
+    };
+    return { ...identity, isCurrent };
   }
 }
 

@@ -97,5 +97,5 @@ create trigger ledger_accounts_never_go before delete on ledger_accounts begin
   select raise(abort, 'the ledger is append-only');
 end;
 
--- Charges and requests are matched by id.
-create index usage_by_id on usage (id);
+-- Charges and the requests they are for are matched by id.
+create index usage_charged on usage (id) where credits > 0;

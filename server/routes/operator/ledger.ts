@@ -11,7 +11,7 @@ import { sendTable } from '../../http/download.ts';
 import { futureMoment } from '../../http/future-moment.ts';
 import { balanceView, orderView, pageOf, transactionColumns, transactionView } from '../../http/views.ts';
 import { LedgerConflict } from '../../ledger/ledger.ts';
-import { proveLedger } from '../../ledger/proof.ts';
+import { proveLedgerInTurns } from '../../ledger/proof.ts';
 import { statement, statementPage } from '../../ledger/statement.ts';
 import { type OperatorDeps, operatorOf } from './operator-context.ts';
 
@@ -93,7 +93,7 @@ export const ledgerRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app,
       },
     },
     async () => {
-      const proof = proveLedger(db);
+      const proof = await proveLedgerInTurns(db);
       return { ...proof, ok: proof.faults.length === 0, faults: [...proof.faults] };
     },
   );

@@ -16,6 +16,7 @@ import { modelRoutes } from './models.ts';
 import { paymentRoutes } from './payments.ts';
 import { platformRoutes } from './platform.ts';
 import { simpleRoutes } from './simple.ts';
+import type { Identity } from '../../tenants/tenant.ts';
 import type { TenantDeps } from './tenant-context.ts';
 import { textRoutes } from './text.ts';
 import { userRoutes } from './users.ts';
@@ -30,11 +31,18 @@ export async function tenantApp(deps: TenantDeps, logger: FastifyBaseLogger): Pr
   app.decorateRequest('identity', null);
   await app.register(cookie);
   // Before the body is read: who has no key does not get to send thirty megabytes.
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', (request, _reply, done) => {
     const { open, only } = request.routeOptions.config;
-    if (request.is404 || open) return;
-    request.identity = await authenticate(deps, request);
-    demandRights(request.identity, only);
+    if (request.is404 || open) return done();
+    const letIn = (identity: Identity): void => {
+      demandRights(identity, only);
+      request.identity = identity;
+    };
+    const found = authenticate(deps, request);
+    // Only a person's token is waited for; a key, which is nearly every request, costs no turn of the loop.
+    if (found instanceof Promise) return found.then(letIn);
+    letIn(found);
+    done();
   });
   const { bytes, files, fields, fieldBytes } = limits.upload;
   app.addHook('onRoute', (route) => {

@@ -14,9 +14,15 @@ const safe = new Set(['GET', 'HEAD', 'OPTIONS']);
 type AuthDeps = Pick<TenantDeps, 'directory' | 'accessTokens' | 'publicUrl'>;
 
 /** Who asks: a key, or a person's token as header or cookie. Throws an ApiError for nobody we know. */
-export async function authenticate(deps: AuthDeps, request: FastifyRequest): Promise<Identity> {
+export function authenticate(deps: AuthDeps, request: FastifyRequest): Identity | Promise<Identity> {
   const given = credentialOf(request);
-  if (given !== null) return current(await identify(deps, given));
+  if (given !== null) {
+    const byKey = deps.directory.byKey(given);
+    if (byKey) return current(byKey);
+    if (!AccessTokens.isLike(given))
+      throw new ApiError('invalid_api_key', 'The API key is wrong, expired or revoked.');
+    return ofToken(deps, given, 'The token is wrong or expired. Refresh it, or sign in.');
+  }
   const cookie = request.cookies[accessCookie];
   if (cookie === undefined) {
     throw new ApiError(
@@ -25,9 +31,7 @@ export async function authenticate(deps: AuthDeps, request: FastifyRequest): Pro
     );
   }
   demandOwnPage(deps, request);
-  const identity = await ofToken(deps, cookie);
-  if (!identity) throw new ApiError('invalid_session', 'The session has ended. Sign in again.');
-  return current(identity);
+  return ofToken(deps, cookie, 'The session has ended. Sign in again.');
 }
 
 /** Whether whoever was found may use this route. */
@@ -72,21 +76,16 @@ export function refreshTokenOf(deps: Pick<TenantDeps, 'publicUrl'>, request: Fas
   return token;
 }
 
-async function identify(deps: AuthDeps, text: string): Promise<Identity> {
-  const byKey = deps.directory.byKey(text);
-  if (byKey) return byKey;
-  if (!AccessTokens.isLike(text))
-    throw new ApiError('invalid_api_key', 'The API key is wrong, expired or revoked.');
-  const bySession = await ofToken(deps, text);
-  if (!bySession)
-    throw new ApiError('invalid_session', 'The token is wrong or expired. Refresh it, or sign in.');
-  return bySession;
-}
-
-async function ofToken({ accessTokens, directory }: AuthDeps, token: string): Promise<Identity | undefined> {
-  if (token.length > limits.session.tokenCharacters) return undefined;
-  const session = await accessTokens.sessionOf(token);
-  return session === null ? undefined : directory.bySession(session);
+async function ofToken(
+  { accessTokens, directory }: AuthDeps,
+  token: string,
+  refusal: string,
+): Promise<Identity> {
+  const isShort = token.length <= limits.session.tokenCharacters;
+  const session = isShort ? await accessTokens.sessionOf(token) : null;
+  const identity = session === null ? undefined : directory.bySession(session);
+  if (!identity) throw new ApiError('invalid_session', refusal);
+  return current(identity);
 }
 
 function current(identity: Identity): Identity {

@@ -1,0 +1,85 @@
+import type { Database } from 'better-sqlite3';
+import { beforeEach, expect, test } from 'vitest';
+import { limits } from '../contract/limits.ts';
+import { openDatabase } from '../db/open.ts';
+import { ApiError } from '../http/api-error.ts';
+import { Vault } from '../secrets/vault.ts';
+import { IdempotencyStore } from './idempotency-store.ts';
+
+const vault = new Vault(Buffer.alloc(32, 1));
+const request = { method: 'POST', path: '/generate-image', body: { prompt: 'x' }, id: 'r1' };
+const answer = { status: 200, contentType: 'application/json', body: '{"image":"abc"}' };
+let db: Database;
+let store: IdempotencyStore;
+
+beforeEach(() => {
+  db = openDatabase(':memory:');
+  store = new IdempotencyStore(db, vault);
+});
+
+/** Begins, and expects to be the one that does the work. */
+function begin(tenant = 'a', of = store, wanted = request) {
+  const run = of.begin(tenant, 'k', wanted);
+  if ('body' in run) throw new Error('it was answered');
+  return run;
+}
+function codeOf(run: () => unknown): string {
+  try {
+    run();
+    return 'none';
+  } catch (error) {
+    return error instanceof ApiError ? error.code : String(error);
+  }
+}
+
+test('L9: while it runs the second is told so; when it is done the second gets the answer', () => {
+  const run = begin();
+  expect(codeOf(() => begin())).toBe('conflict');
+  store.finish(run, answer);
+  expect(store.begin('a', 'k', request)).toMatchObject({ status: 200, body: Buffer.from(answer.body) });
+});
+
+test('L9: another request under the key is refused, before and after; another tenant is independent', () => {
+  const other = { ...request, body: { prompt: 'y' } };
+  const run = begin();
+  expect(codeOf(() => begin('a', store, other))).toBe('idempotency_key_reused');
+  store.finish(run, answer);
+  expect(codeOf(() => begin('a', store, other))).toBe('idempotency_key_reused');
+  expect(codeOf(() => begin('a', store, { ...request, path: '/generate-text' }))).toBe(
+    'idempotency_key_reused',
+  );
+  expect(begin('b')).toEqual({ tenant: 'b', key: 'k' });
+});
+
+test('L9: what ran when the appliance died may run again; what was done then is not done again', () => {
+  begin();
+  const next = new IdempotencyStore(db, vault);
+  const run = begin('a', next);
+  next.finish(run, answer);
+  expect(new IdempotencyStore(db, vault).begin('a', 'k', request)).toMatchObject({ status: 200 });
+});
+
+test('what cost nothing and failed is forgotten, but not what is done', () => {
+  store.forget(begin());
+  store.finish(begin(), answer);
+  store.forget({ tenant: 'a', key: 'k' });
+  expect(store.begin('a', 'k', request)).toMatchObject({ status: 200 });
+});
+
+test('an answer that is too long, or is nobody’s to keep, is not given again, and the work is not done again', () => {
+  store.finish(begin(), { ...answer, body: Buffer.alloc(limits.idempotency.answerBytes + 1) });
+  expect(codeOf(() => begin())).toBe('conflict');
+  store.finish(begin('b'), null);
+  expect(codeOf(() => begin('b'))).toBe('conflict');
+});
+
+test('an answer lies encrypted, and goes after a day', () => {
+  store.finish(begin(), answer);
+  expect(db.serialize().toString('latin1')).not.toContain('"image":"abc"');
+  expect(store.sweep()).toBe(0);
+  db.prepare('update idempotency set at = at - ?').run(limits.idempotency.keptMs);
+  expect(begin()).toEqual({ tenant: 'a', key: 'k' });
+  db.prepare('update idempotency set at = at - ?').run(limits.idempotency.keptMs);
+  expect(store.sweep(), 'it runs').toBe(0);
+  expect(new IdempotencyStore(db, vault).sweep()).toBe(1);
+});
