@@ -18,6 +18,7 @@ import { AccessTokens } from './accounts/access-token.ts';
 import type { AccountDeps } from './accounts/account-deps.ts';
 import { Company } from './accounts/company.ts';
 import { InvitationStore } from './accounts/invitation-store.ts';
+import { MailLimit } from './accounts/mail-limit.ts';
 import { MailedTokens } from './accounts/mailed-tokens.ts';
 import { Passwords } from './accounts/passwords.ts';
 import { Recovery } from './accounts/recovery.ts';
@@ -222,6 +223,7 @@ async function build(
     admission,
     usage,
     history,
+    idempotency,
     orders,
     company,
     version,
@@ -232,9 +234,10 @@ async function build(
       ...shared,
       signIn,
       registration,
-      recovery: new Recovery(accounts),
+      recovery: new Recovery(accounts, (error) =>
+        logger.error({ err: error }, 'a token to reset a password could not be sent'),
+      ),
       payments,
-      idempotency,
       links,
       publicUrl: config.tenant.publicUrl,
     },
@@ -314,7 +317,7 @@ async function openAccounts(parts: {
   if (!Object.hasOwn(offers.plans, config.accounts.plan))
     throw new InvalidValue('config.json', 'accounts.plan', `is "${config.accounts.plan}", which is no plan`);
   const tenants = new TenantStore(db, offers);
-  const keys = new KeyStore(db);
+  const keys = new KeyStore(db, (error) => logger.error({ err: error }, 'times of use were not written'));
   closers.push(() => keys.close());
   const transport = await mailTransport(config.mail);
   const outbox = new Outbox(db, transport, (error, id) =>
@@ -329,6 +332,7 @@ async function openAccounts(parts: {
     sessions: new SessionStore(db),
     invitations: new InvitationStore(db),
     mailedTokens: new MailedTokens(db),
+    mailLimit: new MailLimit(),
     outbox,
     audit: new AuditLog(db),
     ledger,

@@ -162,6 +162,18 @@ afterAll(async () => {
   await stripe.stop();
 });
 
+test('the document says which routes need no key', async () => {
+  const { json } = await appliance.call('GET', '/openapi.json');
+  const without = Object.entries(
+    json.paths as Record<string, Record<string, { security?: unknown[] }>>,
+  ).flatMap(([path, methods]) =>
+    Object.entries(methods)
+      .filter(([, { security }]) => security?.length === 0)
+      .map(([method]) => `${method.toUpperCase()} ${path}`),
+  );
+  expect(without.toSorted()).toEqual(open.toSorted());
+});
+
 test('every route is in exactly one of the lists', async () => {
   const listed = [
     ...Object.keys(withIds),

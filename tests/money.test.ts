@@ -448,6 +448,11 @@ describe('plans', () => {
     await appliance.operator('/api/plans', 'PUT', plans);
   });
 
+  test('the plan of new companies cannot be taken away', async () => {
+    const { free: _, ...rest } = await appliance.operator('/api/plans');
+    expect((await appliance.operator('/api/plans', 'PUT', rest)).error.message).toContain('has to stay');
+  });
+
   test.each([
     ['an unknown plan', { plan: 'gold' }, 'plan'],
     ['an unknown limit', { overrides: { credits: 5 } }, 'overrides.credits'],
@@ -504,6 +509,13 @@ describe('prompts', () => {
       200,
     );
     expect(await kept()).toHaveLength(1);
+    const member = await appliance.register('member@example.test', { tenant: ann.company });
+    const seenBy = async (as: string) =>
+      (await appliance.call('GET', '/api/v1/history', { as })).data.items.length;
+    await ask(member.key);
+    expect(await Promise.all([ann.token, ann.key, member.token, member.key].map(seenBy))).toEqual([
+      2, 1, 1, 1,
+    ]);
     await keep('none');
     expect(await kept()).toEqual([]);
   });

@@ -92,7 +92,7 @@ export function benchKeys(count = 100_000): void {
     db.pragma('synchronous = OFF');
     const offers = new Offers(db);
     const tenants = new TenantStore(db, offers);
-    const keys = new KeyStore(db);
+    const keys = new KeyStore(db, () => undefined);
     const directory = new Directory({ db, files: new FileTenants(), tenants, keys });
     const made = db.transaction(() =>
       Array.from({ length: count / 100 }, (_, company) => {

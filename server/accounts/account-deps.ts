@@ -8,6 +8,7 @@ import type { TenantStore } from '../tenants/tenant-store.ts';
 import type { AccessTokens } from './access-token.ts';
 import type { InvitationStore } from './invitation-store.ts';
 import type { MailedTokens } from './mailed-tokens.ts';
+import type { MailLimit } from './mail-limit.ts';
 import type { Passwords } from './passwords.ts';
 import type { SessionStore } from './session-store.ts';
 import type { UserStore } from './user-store.ts';
@@ -30,6 +31,7 @@ export interface AccountDeps {
   readonly sessions: SessionStore;
   readonly invitations: InvitationStore;
   readonly mailedTokens: MailedTokens;
+  readonly mailLimit: MailLimit;
   readonly outbox: Outbox;
   readonly audit: AuditLog;
   readonly ledger: Ledger;

@@ -114,7 +114,7 @@ export class Company {
     if (others.length === 0)
       throw new ApiError(
         'conflict',
-        'A company keeps at least one administrator. Make somebody else one first.',
+        'A company keeps at least one administrator. Make somebody else one first, or delete the company.',
       );
   }
 

@@ -82,6 +82,11 @@ export class InvitationStore {
     return this.#db.prepare('delete from invitations where id = ?').run(id).changes === 1;
   }
 
+  /** Removes those to an address, also those that were accepted. */
+  removeTo(email: string): void {
+    this.#db.prepare('delete from invitations where email = ?').run(email);
+  }
+
   sweep(): void {
     this.#db.prepare('delete from invitations where expires_at <= ?').run(Date.now());
   }

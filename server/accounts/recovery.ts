@@ -8,26 +8,37 @@ import type { UserRecord } from './user-store.ts';
 /** New passwords: for who knows the old one, and for who can read the mailbox. Either ends all sessions (A5). */
 export class Recovery {
   readonly #deps: AccountDeps;
+  readonly #onError: (error: unknown) => void;
 
-  constructor(deps: AccountDeps) {
+  constructor(deps: AccountDeps, onError: (error: unknown) => void) {
     this.#deps = deps;
+    this.#onError = onError;
   }
 
   /** Sends a token if there is such an account. Says nothing either way, and takes no time to. */
   forgot(address: string, actor: Actor): void {
     setImmediate(() => {
-      const { users, mailedTokens, outbox, audit, ledger } = this.#deps;
-      const user = users.byEmail(normaliseEmail(address) ?? '');
-      if (!user || user.disabledAt !== null) return;
-      ledger.atomically(() => {
-        const token = mailedTokens.issue(user.id, 'reset', limits.mailedToken.resetMs);
-        outbox.send({
-          to: user.email,
-          subject: 'Set a new password',
-          text: `To set a new password, send this token and the password to POST /api/v1/auth/reset-password within the hour:\n\n${token}\n\nIf you did not ask for it, nothing has to be done.\n`,
-        });
-        audit.add(actor, { action: 'password.forgot', target: user.id, tenant: user.tenant });
+      try {
+        this.#sendToken(address, actor);
+      } catch (error) {
+        // The answer is out already.
+        this.#onError(error);
+      }
+    });
+  }
+
+  #sendToken(address: string, actor: Actor): void {
+    const { users, mailedTokens, mailLimit, outbox, audit, ledger } = this.#deps;
+    const user = users.byEmail(normaliseEmail(address) ?? '');
+    if (!user || user.disabledAt !== null || !mailLimit.takes(user.email)) return;
+    ledger.atomically(() => {
+      const token = mailedTokens.issue(user.id, 'reset', limits.mailedToken.resetMs);
+      outbox.send({
+        to: user.email,
+        subject: 'Set a new password',
+        text: `To set a new password, send this token and the password to POST /api/v1/auth/reset-password within the hour:\n\n${token}\n\nIf you did not ask for it, nothing has to be done.\n`,
       });
+      audit.add(actor, { action: 'password.forgot', target: user.id, tenant: user.tenant });
     });
   }
 

@@ -36,7 +36,7 @@ export class Registration {
    * there is an account with that address already: the message tells its owner.
    */
   async register(form: RegistrationForm, origin: Origin, actor: Actor): Promise<Welcome | null> {
-    const { settings, users, passwords, outbox } = this.#deps;
+    const { settings, users, passwords, outbox, mailLimit } = this.#deps;
     const email = checkedEmail(form.email);
     const invitation = this.#invitationFor(form.invitation, email);
     // Before anything is looked up, so that the answer takes as long either way.
@@ -51,6 +51,7 @@ export class Registration {
             param: 'email',
           },
         );
+      if (!mailLimit.takes(email)) return null;
       outbox.send({
         to: email,
         subject: 'You already have an account',

@@ -33,7 +33,7 @@ beforeEach(() => {
   db = openDatabase(':memory:');
   offers = new Offers(db);
   ledger = new Ledger(db);
-  keys = new KeyStore(db);
+  keys = new KeyStore(db, () => undefined);
   const tenants = new TenantStore(db, offers);
   directory = new Directory({ db, files: new FileTenants(), tenants, keys });
   usage = new UsageStore(db, () => undefined);

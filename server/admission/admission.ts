@@ -318,8 +318,7 @@ export class Admission {
   }
 
   #keep(identity: Identity, { feature, prompts }: Wish, { id, at, model }: UsageRow): void {
-    const user = identity.user?.id ?? null;
-    this.#history.add(identity.tenant.id, { id, user, feature, model, at, prompts });
+    this.#history.add(identity.tenant.id, { id, user: identity.person, feature, model, at, prompts });
   }
 
   /** One transaction; tried again until the disk takes it, so that no hold stays open while we live (L11). */

@@ -41,7 +41,14 @@ export const limits = {
     refreshGraceMs: 10_000,
     tokenCharacters: 2_048,
   },
-  mailedToken: { resetMs: 3_600_000, verifyMs: 3 * 24 * 3_600_000, invitationMs: 14 * 24 * 3_600_000 },
+  mailedToken: {
+    resetMs: 3_600_000,
+    verifyMs: 3 * 24 * 3_600_000,
+    invitationMs: 14 * 24 * 3_600_000,
+    /** Messages that anybody can cause to one address, in the window. */
+    perWindow: 5,
+    windowMs: 15 * 60_000,
+  },
   mail: { sentKeptMs: 24 * 3_600_000, keptMs: 14 * 24 * 3_600_000 },
   accounts: { users: 1_000, keys: 200, openInvitations: 200, nameCharacters: 100 },
   key: { maxGraceMs: 30 * 24 * 3_600_000, defaultGraceMs: 24 * 3_600_000, patterns: 100 },

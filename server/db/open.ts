@@ -17,6 +17,8 @@ export function openDatabase(file: string): Database {
     db.pragma('foreign_keys = ON');
     db.pragma('busy_timeout = 2000');
     db.pragma('journal_size_limit = 67108864');
+    // What is deleted is gone from the file, not just from the lists: people have a right to that.
+    db.pragma('secure_delete = ON');
     if (db.pragma('synchronous', { simple: true }) !== 2)
       throw new Error('SQLite did not take synchronous = FULL.');
     const health = db.pragma('quick_check', { simple: true });

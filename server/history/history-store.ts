@@ -3,6 +3,7 @@ import type { Vault } from '../secrets/vault.ts';
 
 export interface KeptPrompts {
   readonly id: string;
+  /** Who asked, or made the key that did. */
   readonly user: string | null;
   readonly feature: string;
   readonly model: string;
@@ -14,6 +15,12 @@ export interface KeptPrompts {
 export interface HistoryItem extends KeptPrompts {
   /** Where the next page begins. */
   readonly sequence: number;
+}
+
+/** A tenant's, or of those what one person asked; null is nobody who is known. */
+export interface Whose {
+  readonly tenant: string;
+  readonly user?: string | null;
 }
 
 interface Row extends Omit<HistoryItem, 'prompts'> {
@@ -40,24 +47,24 @@ export class HistoryStore {
   }
 
   /** Newest first, from a sequence of an earlier page on. */
-  page(tenant: string, after: number | undefined, limit: number): HistoryItem[] {
+  page({ tenant, user }: Whose, after: number | undefined, limit: number): HistoryItem[] {
     return this.#db
-      .prepare<[string, number, number], Row>(
+      .prepare<[string, number, 0 | 1, string | null, number], Row>(
         `select sequence, id, user, feature, model, at, content from history
-         where tenant = ? and sequence < ? order by sequence desc limit ?`,
+         where tenant = ? and sequence < ? and (? or user is ?) order by sequence desc limit ?`,
       )
-      .all(tenant, after ?? Number.MAX_SAFE_INTEGER, limit)
+      .all(tenant, after ?? Number.MAX_SAFE_INTEGER, user === undefined ? 1 : 0, user ?? null, limit)
       .map(({ content, ...row }) => ({
         ...row,
         prompts: JSON.parse(this.#vault.open(tenant, content).toString()) as unknown,
       }));
   }
 
-  /** Removes one, or all of a tenant. Returns how many. */
-  remove(tenant: string, id: string | null): number {
+  /** Removes one, or all. Returns how many. */
+  remove({ tenant, user }: Whose, id: string | null): number {
     return this.#db
-      .prepare('delete from history where tenant = ? and (? is null or id = ?)')
-      .run(tenant, id, id).changes;
+      .prepare('delete from history where tenant = ? and (? or user is ?) and (? is null or id = ?)')
+      .run(tenant, user === undefined ? 1 : 0, user ?? null, id, id).changes;
   }
 
   /** Removes what is older than a moment. Returns how many. */

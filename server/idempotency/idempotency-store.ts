@@ -100,6 +100,11 @@ export class IdempotencyStore {
       .run(tenant, key, this.#boot);
   }
 
+  /** Forgets what was answered to a tenant. */
+  removeOf(tenant: string): void {
+    this.#db.prepare('delete from idempotency where tenant = ?').run(tenant);
+  }
+
   sweep(): number {
     return this.#db
       .prepare('delete from idempotency where at <= ? and (boot is null or boot <> ?)')

@@ -30,11 +30,15 @@ const everyMs = 15_000;
 export class Outbox {
   readonly #db: Database;
   readonly #transport: Transporter | null;
-  readonly #onError: (error: unknown, id: string) => void;
+  readonly #onError: (error: unknown, id: string | null) => void;
   #timer: NodeJS.Timeout | null = null;
   #sending: Promise<void> | null = null;
 
-  constructor(db: Database, transport: Transporter | null, onError: (error: unknown, id: string) => void) {
+  constructor(
+    db: Database,
+    transport: Transporter | null,
+    onError: (error: unknown, id: string | null) => void,
+  ) {
     this.#db = db;
     this.#transport = transport;
     this.#onError = onError;
@@ -79,14 +83,16 @@ export class Outbox {
 
   /** Hands what waits to the mail server, one after the other. */
   deliver(): Promise<void> {
-    this.#sending ??= this.#deliver().finally(() => (this.#sending = null));
+    this.#sending ??= this.#deliver()
+      .catch((error: unknown) => this.#onError(error, null))
+      .finally(() => (this.#sending = null));
     return this.#sending;
   }
 
   async close(): Promise<void> {
     if (this.#timer) clearInterval(this.#timer);
     this.#transport?.close();
-    await this.#sending?.catch(() => undefined);
+    await this.#sending;
   }
 
   async #deliver(): Promise<void> {

@@ -43,15 +43,25 @@ export class Offers {
     return this.#current.packages;
   }
 
-  /** Puts an offer in the place of the one before, from now on. Throws InvalidValue. */
-  replace<Name extends OfferName>(name: Name, offer: Offer<Name>): void {
+  /**
+   * Puts an offer in the place of the one before, from now on; `alongside` is written in the same transaction. Throws
+   * InvalidValue.
+   */
+  replace<Name extends OfferName>(
+    name: Name,
+    offer: Offer<Name>,
+    alongside: () => void = () => undefined,
+  ): void {
     const valid = checked(schemas[name], structuredClone(offer), name);
-    this.#db
-      .prepare(
-        `insert into offers (name, definition) values (?, ?)
-         on conflict (name) do update set definition = excluded.definition`,
-      )
-      .run(name, JSON.stringify(valid));
+    const write = this.#db.prepare(
+      `insert into offers (name, definition) values (?, ?)
+       on conflict (name) do update set definition = excluded.definition`,
+    );
+    this.#db.transaction(() => {
+      write.run(name, JSON.stringify(valid));
+      alongside();
+    })();
+    // Only what is on disk counts.
     Object.assign(this.#current, { [name]: valid });
     for (const listener of this.#listeners) listener();
   }

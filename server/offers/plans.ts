@@ -23,12 +23,9 @@ export const Plan = Type.Object(
     historyDays: Type.Union([Type.Integer({ minimum: 0, maximum: 36_500 }), Type.Null()], {
       description: 'How long requests are kept in the history; null: for ever.',
     }),
-    priceUsdPerMonth: Type.Union(
-      [Type.Number({ minimum: 0, maximum: 1_000_000, multipleOf: 0.01 }), Type.Null()],
-      {
-        description: 'What a subscription costs; 0 needs none, null is by agreement.',
-      },
-    ),
+    priceUsdPerMonth: Type.Union([Type.Number({ minimum: 0, maximum: 1_000_000 }), Type.Null()], {
+      description: 'What a subscription costs; 0 needs none, null is by agreement.',
+    }),
     creditsPerMonth: Type.Integer({
       minimum: 0,
       maximum: 1_000_000,

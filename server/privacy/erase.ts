@@ -2,9 +2,11 @@ import type { AccountDeps } from '../accounts/account-deps.ts';
 import type { UserRecord } from '../accounts/user-store.ts';
 import type { Actor } from '../audit/audit-log.ts';
 import type { HistoryStore } from '../history/history-store.ts';
+import type { IdempotencyStore } from '../idempotency/idempotency-store.ts';
 
 export interface ErasureDeps extends AccountDeps {
   readonly history: HistoryStore;
+  readonly idempotency: IdempotencyStore;
 }
 
 /**
@@ -14,7 +16,7 @@ export interface ErasureDeps extends AccountDeps {
 export function erasePerson(deps: ErasureDeps, user: UserRecord, actor: Actor): void {
   deps.ledger.atomically(() => {
     deps.history.removeOfUser(user.id);
-    deps.outbox.removeTo(user.email);
+    forgetAddress(deps, user.email);
     deps.audit.forgetAddresses({ user: user.id });
     deps.users.remove(user.id);
     const { requestId } = actor;
@@ -29,11 +31,18 @@ export function erasePerson(deps: ErasureDeps, user: UserRecord, actor: Actor): 
 /** Forgets a company with all its people. Its account in the ledger stays, whole, under an id that names nobody. */
 export function eraseCompany(deps: ErasureDeps, tenant: string, actor: Actor): void {
   deps.ledger.atomically(() => {
-    for (const { email } of deps.users.ofTenant(tenant)) deps.outbox.removeTo(email);
-    for (const { email } of deps.invitations.list(tenant)) deps.outbox.removeTo(email);
+    for (const { email } of deps.users.ofTenant(tenant)) forgetAddress(deps, email);
+    for (const { email } of deps.invitations.list(tenant)) forgetAddress(deps, email);
     deps.audit.forgetAddresses({ tenant });
+    deps.idempotency.removeOf(tenant);
     deps.tenants.remove(tenant);
     deps.audit.add({ ...actor, address: null }, { action: 'tenant.erase', target: tenant, tenant });
   });
   deps.directory.changed();
+}
+
+/** Messages and invitations to an address. */
+function forgetAddress({ outbox, invitations }: ErasureDeps, email: string): void {
+  outbox.removeTo(email);
+  invitations.removeTo(email);
 }

@@ -1,6 +1,6 @@
 import type { UserRecord } from '../accounts/user-store.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
-import type { HistoryItem, HistoryStore } from '../history/history-store.ts';
+import type { HistoryItem, HistoryStore, Whose } from '../history/history-store.ts';
 import { statement } from '../ledger/statement.ts';
 import type { OrderStore } from '../payments/order-store.ts';
 import type { UsageStore } from '../usage/usage-store.ts';
@@ -29,8 +29,8 @@ export function* exportOfPerson(deps: ExportDeps, user: UserRecord): Generator<E
   for (const { before, after, ...entry } of deps.audit.all({ actor: user.id })) {
     yield { type: 'audit', ...entry, before: parsed(before), after: parsed(after) };
   }
-  for (const item of historyOf(deps.history, user.tenant)) {
-    if (item.user === user.id) yield { type: 'history', ...item };
+  for (const item of historyOf(deps.history, { tenant: user.tenant, user: user.id })) {
+    yield { type: 'history', ...item };
   }
 }
 
@@ -46,16 +46,16 @@ export function* exportOfCompany(deps: ExportDeps, tenant: string): Generator<Ex
   for (const order of deps.orders.all(tenant)) yield { type: 'order', ...order };
   for (const line of statement(deps.db, tenant)) yield { type: 'transaction', ...line };
   for (const row of deps.usage.rows(tenant)) yield { type: 'request', ...row };
-  for (const item of historyOf(deps.history, tenant)) yield { type: 'history', ...item };
+  for (const item of historyOf(deps.history, { tenant })) yield { type: 'history', ...item };
   for (const { before, after, ...entry } of deps.audit.all({ tenant })) {
     yield { type: 'audit', ...entry, before: parsed(before), after: parsed(after) };
   }
 }
 
-function* historyOf(history: HistoryStore, tenant: string): Generator<HistoryItem> {
+function* historyOf(history: HistoryStore, whose: Whose): Generator<HistoryItem> {
   let after: number | undefined;
   for (;;) {
-    const page = history.page(tenant, after, 100);
+    const page = history.page(whose, after, 100);
     yield* page;
     after = page.at(-1)?.sequence;
     if (page.length < 100) return;

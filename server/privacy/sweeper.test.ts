@@ -29,7 +29,7 @@ function left(plan: string, overrides = {}): number[] {
   }
   sweepHistory(db, { tenants, history });
   return history
-    .page(id, undefined, 100)
+    .page({ tenant: id }, undefined, 100)
     .map(({ prompts }) => Number(prompts))
     .toReversed();
 }

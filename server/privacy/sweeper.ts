@@ -1,21 +1,16 @@
 import type { Database } from 'better-sqlite3';
 import type { ErasureDeps } from './erase.ts';
-import type { IdempotencyStore } from '../idempotency/idempotency-store.ts';
 
 const everyMs = 10 * 60_000;
 
 /** Removes what is past its time: history by plan, credits, sessions, tokens, invitations, messages, kept answers. */
 export class Sweeper {
   readonly #db: Database;
-  readonly #deps: ErasureDeps & { readonly idempotency: IdempotencyStore };
+  readonly #deps: ErasureDeps;
   readonly #onError: (error: unknown) => void;
   readonly #timer: NodeJS.Timeout;
 
-  constructor(
-    db: Database,
-    deps: ErasureDeps & { readonly idempotency: IdempotencyStore },
-    onError: (error: unknown) => void,
-  ) {
+  constructor(db: Database, deps: ErasureDeps, onError: (error: unknown) => void) {
     this.#db = db;
     this.#deps = deps;
     this.#onError = onError;

@@ -26,7 +26,7 @@ beforeEach(() => {
   db = openDatabase(':memory:');
   offers = new Offers(db);
   tenants = new TenantStore(db, offers);
-  keys = new KeyStore(db);
+  keys = new KeyStore(db, () => undefined);
   users = new UserStore(db);
   sessions = new SessionStore(db);
   directory = new Directory({ db, files: new FileTenants(), tenants, keys });

@@ -71,6 +71,7 @@ export function identityOf(hash: string, entry: TenantEntry, plans: Plans): File
     kind: 'key',
     id: keyId(hash),
     user: null,
+    person: null,
     models: [],
     features: [],
     expiresAt,

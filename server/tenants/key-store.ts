@@ -39,6 +39,7 @@ export interface MadeKey {
 export interface LiveKey {
   readonly id: string;
   readonly tenant: string;
+  readonly createdBy: string | null;
   readonly version: number;
   readonly models: string | null;
   readonly features: string | null;
@@ -54,12 +55,15 @@ export class KeyStore {
   readonly #db: Database;
   readonly #live: Statement<[string, number], LiveKey>;
   readonly #used = new Map<string, number>();
+  readonly #onError: (error: unknown) => void;
   readonly #timer: NodeJS.Timeout;
 
-  constructor(db: Database) {
+  /** `onError` is told when the times of use could not be written; they are statistics, and serving goes on. */
+  constructor(db: Database, onError: (error: unknown) => void) {
     this.#db = db;
+    this.#onError = onError;
     this.#live = db.prepare(
-      `select key.id, key.tenant, tenant.version, key.models, key.features, key.expires_at as expiresAt,
+      `select key.id, key.tenant, key.created_by as createdBy, tenant.version, key.models, key.features, key.expires_at as expiresAt,
          maker.models as userModels, maker.features as userFeatures
        from api_keys key join tenants tenant on tenant.id = key.tenant
          left join users maker on maker.id = key.created_by
@@ -146,9 +150,13 @@ export class KeyStore {
     const used = [...this.#used];
     this.#used.clear();
     const write = this.#db.prepare('update api_keys set last_used_at = ? where id = ?');
-    this.#db.transaction(() => {
-      for (const [id, at] of used) write.run(at, id);
-    })();
+    try {
+      this.#db.transaction(() => {
+        for (const [id, at] of used) write.run(at, id);
+      })();
+    } catch (error) {
+      this.#onError(error);
+    }
   }
 
   close(): void {

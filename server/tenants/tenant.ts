@@ -24,6 +24,8 @@ export interface Identity {
   readonly tenant: Tenant;
   /** The person, where one signed in. */
   readonly user: { readonly id: string; readonly role: Role; readonly session: string } | null;
+  /** Whose it is: the person who signed in, or who made the key; null for keys that the operator made. */
+  readonly person: string | null;
   /** Lists of patterns that must each allow a model: of the key, and of the person who made it (T6). */
   readonly models: readonly (readonly string[])[];
   readonly features: readonly (readonly string[])[];

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { ErrorBody } from '../../contract/errors.ts';
+import { ApiError } from '../../http/api-error.ts';
 import { Packages } from '../../offers/packages.ts';
 import { Plans } from '../../offers/plans.ts';
 import { Prices } from '../../offers/prices.ts';
@@ -7,7 +8,7 @@ import { type OperatorDeps, operatorOf } from './operator-context.ts';
 
 /** What is offered: plans, prices and packages, read and replaced as a whole. */
 export const offerRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, deps) => {
-  const { offers, audit, ledger, directory } = deps;
+  const { offers, audit, directory } = deps;
   for (const [name, schema] of [
     ['plans', Plans],
     ['prices', Prices],
@@ -29,10 +30,17 @@ export const offerRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, 
       },
       async (request) => {
         const before = offers[name];
-        ledger.atomically(() => {
-          audit.add(operatorOf(request), { action: `offers.${name}`, before, after: request.body });
-          offers.replace(name, request.body);
-        });
+        const { plan } = deps.settings;
+        if (name === 'plans' && !Object.hasOwn(request.body, plan)) {
+          throw new ApiError(
+            'invalid_request',
+            `"${plan}" is the plan of new companies (accounts.plan) and has to stay.`,
+            { param: plan },
+          );
+        }
+        offers.replace(name, request.body, () =>
+          audit.add(operatorOf(request), { action: `offers.${name}`, before, after: request.body }),
+        );
         directory.changed();
         return offers[name];
       },

@@ -6,6 +6,8 @@ import { limits } from '../../contract/limits.ts';
 import { Envelope, PageOf } from '../../contract/platform.ts';
 import { ApiError } from '../../http/api-error.ts';
 import { moment, success } from '../../http/envelope.ts';
+import type { Whose } from '../../history/history-store.ts';
+import type { Identity } from '../../tenants/tenant.ts';
 import { identityOf, type TenantDeps } from './tenant-context.ts';
 
 const tags = ['History'];
@@ -27,14 +29,15 @@ export const historyRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
     {
       schema: {
         tags,
-        summary: 'Requests with their prompts, newest first, where the company has them kept',
+        summary:
+          'Requests with their prompts, newest first, where the company has them kept; one’s own, and for administrators all',
         querystring: HistoryQuery,
         response: { 200: Envelope(PageOf(HistoryView)), default: ErrorEnvelope },
       },
     },
     async (request) => {
       const { after, limit = limits.page.default } = request.query;
-      const found = history.page(identityOf(request).tenant.id, after, limit + 1);
+      const found = history.page(whose(identityOf(request)), after, limit + 1);
       const items = found.slice(0, limit);
       const last = items.at(-1);
       return success({
@@ -53,7 +56,7 @@ export const historyRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
         response: { 200: Envelope(Counted), default: ErrorEnvelope },
       },
     },
-    async (request) => success({ removed: history.remove(identityOf(request).tenant.id, null) }),
+    async (request) => success({ removed: history.remove(whose(identityOf(request)), null) }),
   );
 
   app.delete(
@@ -67,9 +70,14 @@ export const historyRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
       },
     },
     async (request) => {
-      const removed = history.remove(identityOf(request).tenant.id, request.params.id);
+      const removed = history.remove(whose(identityOf(request)), request.params.id);
       if (removed === 0) throw new ApiError('not_found', 'There is no such request in the history.');
       return success({ removed });
     },
   );
 };
+
+/** Administrators see what their company asked; everybody else, and every key, what the same person did. */
+function whose({ tenant, user, person }: Identity): Whose {
+  return user?.role === 'admin' ? { tenant: tenant.id } : { tenant: tenant.id, user: person };
+}

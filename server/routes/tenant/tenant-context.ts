@@ -12,7 +12,7 @@ import type { GenerationDeps } from '../../generation/text.ts';
 import type { ImageLinks } from '../../files/image-links.ts';
 import { addressKey } from '../../http/address.ts';
 import { ApiError } from '../../http/api-error.ts';
-import type { IdempotencyStore, KeptAnswer, KeyedRun } from '../../idempotency/idempotency-store.ts';
+import type { KeptAnswer, KeyedRun } from '../../idempotency/idempotency-store.ts';
 import type { Payments } from '../../payments/payments.ts';
 import type { ExportDeps } from '../../privacy/export.ts';
 import type { Identity } from '../../tenants/tenant.ts';
@@ -24,7 +24,6 @@ export interface TenantDeps extends GenerationDeps, ExportDeps, AccountDeps {
   readonly recovery: Recovery;
   readonly company: Company;
   readonly payments: Payments | null;
-  readonly idempotency: IdempotencyStore;
   readonly links: ImageLinks;
   readonly version: string;
   readonly demo: boolean;
