@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { jwtVerify, SignJWT } from 'jose';
 import { limits } from '../contract/limits.ts';
 import type { Role } from '../tenants/tenant.ts';
 
@@ -10,6 +9,8 @@ export interface AccessClaims {
   readonly session: string;
 }
 
+/** Loaded when somebody signs in: an appliance without people does without it. */
+const jose = () => import('jose');
 const issuer = 'kilnhouse';
 const audience = 'kilnhouse-tenant-api';
 const algorithm = 'HS256';
@@ -34,6 +35,7 @@ export class AccessTokens {
 
   async sign({ user, tenant, role, session }: AccessClaims): Promise<{ token: string; expiresAt: number }> {
     const expiresAt = Math.floor((Date.now() + limits.session.accessMs) / 1000);
+    const { SignJWT } = await jose();
     const token = await new SignJWT({ company: tenant, role, sid: session })
       .setProtectedHeader({ alg: algorithm, typ: type, kid: this.#keyId })
       .setIssuer(issuer)
@@ -48,6 +50,7 @@ export class AccessTokens {
   /** The session a token is for; null for anything but a token of ours that has not expired. */
   async sessionOf(token: string): Promise<string | null> {
     if (!shape.test(token)) return null;
+    const { jwtVerify } = await jose();
     try {
       const { payload, protectedHeader } = await jwtVerify(token, this.#secret, {
         algorithms: [algorithm],

@@ -13,7 +13,7 @@ const cost = { memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const;
 export class Passwords {
   readonly #queue = pLimit(limits.login.atOnce);
   /** Checked in the place of an account that is not there, so that the answer takes as long. */
-  readonly #nobody = this.hash('nobody has this password');
+  #nobody: Promise<string> | null = null;
 
   hash(password: string): Promise<string> {
     return this.#run(() => hash(password, cost));
@@ -21,8 +21,9 @@ export class Passwords {
 
   /** Whether it is the password. Takes its time also where there is no account (null). */
   async check(stored: string | null, password: string): Promise<boolean> {
-    const against = stored ?? (await this.#nobody);
-    const right = await this.#run(() => verify(against, password));
+    // Waited for in either case, so that the first to ask takes as long, too.
+    const nobody = await (this.#nobody ??= this.hash('nobody has this password'));
+    const right = await this.#run(() => verify(stored ?? nobody, password));
     return right && stored !== null;
   }
 

@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { Ajv, type ErrorObject } from 'ajv';
+import { SerializerSelector } from '@fastify/fast-json-stringify-compiler';
+import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyError,
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
+  type FastifySchemaCompiler,
   LogController,
   type RawServerDefault,
 } from 'fastify';
@@ -41,6 +43,7 @@ export function baseApp(logger: FastifyBaseLogger): BaseApp {
   app.server.maxConnections = limits.connections;
 
   strictBodies(app);
+  writtenAtFirstUse(app);
   const paths = new Map<string, { pattern: RegExp; methods: Set<string> }>();
   app.addHook('onRoute', ({ url, method }) => {
     const known = paths.get(url) ?? { pattern: patternOf(url), methods: new Set() };
@@ -139,8 +142,36 @@ function strictBodies(app: BaseApp): void {
   // Query and path are text by nature.
   const texts = new Ajv({ ...options, coerceTypes: 'array' });
   app.setValidatorCompiler(({ schema, httpPart }) =>
-    (httpPart === 'body' ? bodies : texts).compile(schema as object),
+    atFirstUse(httpPart === 'body' ? bodies : texts, schema as object),
   );
+}
+
+/**
+ * Checks and writers of answers are made when a route is first used: there are well over a hundred, and most of a
+ * start would go into making them all.
+ */
+type Check = ReturnType<FastifySchemaCompiler<unknown>>;
+
+function atFirstUse(ajv: Ajv, schema: object): Check {
+  let validate: ValidateFunction | null = null;
+  const check: Check = (value) => {
+    validate ??= ajv.compile(schema);
+    const isValid = validate(value);
+    check.errors = validate.errors ?? null;
+    return isValid;
+  };
+  return check;
+}
+
+const serializers = SerializerSelector();
+
+function writtenAtFirstUse(app: BaseApp): void {
+  const compile = serializers({}, {});
+  app.setSerializerCompiler((route) => {
+    let write: ((value: unknown) => string) | null = null;
+    const { httpStatus = '200' } = route;
+    return (value) => (write ??= compile({ ...route, httpStatus }))(value);
+  });
 }
 
 /** Errors of Fastify itself and of validation, in our own words. */

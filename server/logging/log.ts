@@ -51,6 +51,10 @@ export function openLog(folder: string, options: { level: string; files: number;
   );
   return {
     logger,
-    close: () => new Promise((resolve) => file.end(() => resolve())),
+    close: () => {
+      // Work that is only now coming to its end may still want to say so.
+      logger.level = 'silent';
+      return new Promise((resolve) => file.end(() => resolve()));
+    },
   };
 }
