@@ -43,6 +43,12 @@ import { IdempotencyStore } from './idempotency/idempotency-store.ts';
 import { Ledger } from './ledger/ledger.ts';
 import { LedgerBroken, proveLedger } from './ledger/proof.ts';
 import { openLog } from './logging/log.ts';
+import { imageGeneration } from './features/image-generation/image-generation.ts';
+import { inference } from './features/inference/inference.ts';
+import { ArtefactFiles } from './jobs/artefact-files.ts';
+import type { Feature } from './jobs/feature.ts';
+import { JobStore } from './jobs/job-store.ts';
+import { Jobs } from './jobs/jobs.ts';
 import { mailTransport } from './mail/transport.ts';
 import { Outbox } from './mail/outbox.ts';
 import { Offers } from './offers/offers.ts';
@@ -181,8 +187,8 @@ async function build(
     files.add(hash, identityOf(hash, { name: 'demo', plan: 'pro' }, offers.plans));
   }
 
-  const ledger = openLedger(db, logger);
   const vault = new Vault(installSecret(join(folder, 'content-key')));
+  const ledger = openLedger(db, vault, logger);
   const usage = new UsageStore(db, (error, lost) =>
     logger.error({ err: error, lost }, 'usage rows were not written'),
   );
@@ -193,10 +199,6 @@ async function build(
   const orders = new OrderStore(db);
   const { secretKey, webhookSecret, url } = stripeKeys(config);
   const payments = await Payments.open({ ...accounts, orders }, { secretKey, webhookSecret, url });
-  const sweeper = new Sweeper(db, { ...accounts, history, idempotency }, (error) =>
-    logger.error({ err: error }, 'a chore of the sweeper failed'),
-  );
-  closers.push(() => sweeper.close());
   const admission = new Admission({
     directory: accounts.directory,
     usage,
@@ -210,6 +212,28 @@ async function build(
   const links = new ImageLinks(folder);
   await links.start();
   closers.push(() => links.close());
+
+  const jobStore = new JobStore(db, vault);
+  const jobFiles = new ArtefactFiles(join(folder, 'artefacts'));
+  const features = new Map<string, Feature<unknown>>([
+    [imageGeneration.name, imageGeneration],
+    [inference.name, inference],
+  ]);
+  const jobs = new Jobs({
+    store: jobStore,
+    files: jobFiles,
+    features,
+    gpu,
+    ledger,
+    usage,
+    directory: accounts.directory,
+    onError: (error, job) => logger.error({ err: error, job }, 'the end of a job could not be written'),
+  });
+
+  const sweeper = new Sweeper(db, { ...accounts, history, idempotency, jobs }, (error) =>
+    logger.error({ err: error }, 'a chore of the sweeper failed'),
+  );
+  closers.push(() => sweeper.close());
 
   const signIn = new SignIn(accounts);
   const company = new Company(accounts);
@@ -225,6 +249,8 @@ async function build(
     history,
     idempotency,
     orders,
+    jobs,
+    jobStore,
     company,
     version,
     demo: demo !== null,
@@ -239,6 +265,8 @@ async function build(
       ),
       payments,
       links,
+      jobFiles,
+      features,
       publicUrl: config.tenant.publicUrl,
     },
     logger,
@@ -260,6 +288,8 @@ async function build(
   await gpu.start();
   const tenantUrl = await listen(tenantSide, config.tenant.host, config.tenant.port, closers);
   const operatorUrl = await listen(operatorSide, '127.0.0.1', config.operator.port, closers);
+  jobs.start();
+  closers.push(() => jobs.close());
   // First of all when it ends: what runs is told so, and costs nothing, before its connections are cut.
   closers.push(() => admission.close());
   logger.info({ tenantUrl, operatorUrl, demo: demo !== null }, 'serving');
@@ -293,11 +323,13 @@ async function listen(app: BaseApp, host: string, port: number, closers: (() => 
 }
 
 /** The ledger, once it is proven to add up, and what a crash left open given back. */
-function openLedger(db: Database, logger: Logger): Ledger {
+function openLedger(db: Database, vault: Vault, logger: Logger): Ledger {
   const { faults, entries } = proveLedger(db);
   if (faults.length > 0) throw new LedgerBroken(faults);
   const ledger = new Ledger(db);
-  const orphans = ledger.voidOrphans();
+  // A job's hold is the job's: it goes on with it.
+  const open = new Set(new JobStore(db, vault).open().map(({ id }) => id));
+  const orphans = ledger.voidOrphans((id) => open.has(id));
   logger.info({ entries, orphans }, 'the ledger adds up');
   return ledger;
 }

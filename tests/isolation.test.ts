@@ -30,6 +30,15 @@ const withIds: Record<string, { id: string; body?: object; forKeys?: true }> = {
   'DELETE /api/v1/api-keys/{id}': { id: 'key' },
   'GET /api/v1/payments/orders/{id}': { id: 'order' },
   'DELETE /api/v1/history/{id}': { id: 'history', forKeys: true },
+  'GET /api/v1/inference/{id}': { id: 'job', forKeys: true },
+  'GET /api/v1/inference/{id}/result': { id: 'job', forKeys: true },
+  'GET /api/v1/jobs/{id}': { id: 'job', forKeys: true },
+  'GET /api/v1/jobs/{id}/status': { id: 'job', forKeys: true },
+  'GET /api/v1/jobs/{id}/events': { id: 'job', forKeys: true },
+  'POST /api/v1/jobs/{id}/events': { id: 'job', forKeys: true },
+  'POST /api/v1/jobs/{id}/cancel': { id: 'job', forKeys: true },
+  'GET /api/v1/download/{id}/files': { id: 'job', forKeys: true },
+  'GET /api/v1/download/{id}/files/{file}': { id: 'job', forKeys: true },
 };
 
 /** Routes anybody may call without a key. */
@@ -67,6 +76,9 @@ const forKeys = [
   'GET /api/v1/users/credits',
   'GET /api/v1/users/transactions',
   'GET /api/v1/history',
+  'GET /api/v1/jobs',
+  'POST /api/v1/jobs/image-generation',
+  'POST /api/v1/inference',
   'DELETE /api/v1/history',
 ];
 
@@ -105,7 +117,7 @@ const routes = async (): Promise<string[]> => {
 /** Calls a route with an id in its place. */
 function call(route: string, id: string, as?: string, body?: object): Promise<Answer> {
   const [method = '', path = ''] = route.split(' ');
-  const filled = route.includes('{owner}') ? id : path.replace(/\{\w+\}/, id);
+  const filled = route.includes('{owner}') ? id : path.replace('{id}', id).replace('{file}', 'art_0');
   return appliance.call(method, filled, { as, body });
 }
 
@@ -143,6 +155,11 @@ beforeAll(async () => {
     as,
     body: { package: 'starter' },
   });
+  const job = await appliance.call('POST', '/api/v1/jobs/image-generation', {
+    as: ann.key,
+    body: { prompt: canary },
+    headers: { prefer: 'wait=30' },
+  });
   const sessions = await appliance.call('GET', '/api/v1/users/sessions', { as });
   const history = await appliance.call('GET', '/api/v1/history', { as });
   anns = {
@@ -154,6 +171,7 @@ beforeAll(async () => {
     order: order.data.order,
     session: sessions.data[0].id,
     history: history.data.items[0].id,
+    job: job.data.id,
   };
   for (const [kind, id] of Object.entries(anns)) expect(id, kind).toBeTruthy();
 });

@@ -7,7 +7,7 @@ import { ClientGone } from '../http/held-reply.ts';
 import type { IdempotencyStore, KeptAnswer, KeyedRun } from '../idempotency/idempotency-store.ts';
 import { InsufficientCredits, type Ledger } from '../ledger/ledger.ts';
 import type { Offers } from '../offers/offers.ts';
-import { type PricedWork, priceOf, type Prices } from '../offers/prices.ts';
+import { type Actual, type PricedWork, priceOf, type Prices, workDone } from '../offers/prices.ts';
 import type { Directory } from '../tenants/directory.ts';
 import { type Identity, mayUseFeature, mayUseModel, type Tenant } from '../tenants/tenant.ts';
 import type { Feature, UsageRow, UsageStore } from '../usage/usage-store.ts';
@@ -25,13 +25,6 @@ export interface Wish {
   readonly work: () => PricedWork;
   /** The Idempotency-Key it came with, once it was taken for this request. */
   readonly keyed?: KeyedRun | null;
-}
-
-/** What was used, when it is over. */
-export interface Actual {
-  readonly promptTokens?: number;
-  readonly completionTokens?: number;
-  readonly images?: number;
 }
 
 /** What work would cost. */
@@ -67,6 +60,12 @@ interface Open {
   end: ((reason: ApiError) => void) | null;
   /** Closes the books on it, whether or not the work has ended yet. */
   void: (reason: ApiError) => void;
+}
+
+/** What is held for work, and what of it is charged for what the work came to. */
+interface Held {
+  readonly credits: number;
+  readonly charge: (actual: Actual) => number;
 }
 
 type Status = UsageRow['status'];
@@ -130,8 +129,31 @@ export class Admission {
       this.#checkRate(tenant);
       this.#checkConcurrency(tenant);
       this.#checkPolicy(tenant, wish.prompts);
-      const charge = this.#hold(id, identity, wish, prices);
+      const charge = this.#hold(id, identity, wish, prices)?.charge ?? null;
       return this.#ticket(id, identity, wish, charge);
+    } catch (error) {
+      this.#usage.add(rowOf(identity, wish, id, 'refused', asApiError(error).code, {}, noTimings, 0));
+      throw error;
+    }
+  }
+
+  /**
+   * Lets in work that goes on by itself: `write` puts it down with what is held for it, in one transaction. Throws
+   * like `admit`; how it ends is written by whoever does it.
+   */
+  admitJob(
+    identity: Identity,
+    wish: Wish,
+    id: string,
+    write: (creditsHeld: number, prices: Prices) => void,
+  ): void {
+    if (this.#isClosed) throw shuttingDown();
+    try {
+      this.#checkRights(identity, wish);
+      this.#checkRate(identity.tenant);
+      this.#checkPolicy(identity.tenant, wish.prompts);
+      const { prices } = this.#offers;
+      this.#ledger.atomically(() => write(this.#hold(id, identity, wish, prices)?.credits ?? 0, prices));
     } catch (error) {
       this.#usage.add(rowOf(identity, wish, id, 'refused', asApiError(error).code, {}, noTimings, 0));
       throw error;
@@ -234,7 +256,7 @@ export class Admission {
     { id: by, tenant }: Identity,
     { feature, model, work: most }: Wish,
     prices: Prices,
-  ): ((actual: Actual) => number) | null {
+  ): Held | null {
     if (tenant.account === null) return null;
     const work = most();
     const credits = priceOf(prices, work);
@@ -250,7 +272,7 @@ export class Admission {
       );
     }
     // At the prices it was held at, whatever they become meanwhile.
-    return (actual) => Math.min(credits, priceOf(prices, used(work, actual)));
+    return { credits, charge: (actual) => Math.min(credits, priceOf(prices, workDone(work, actual))) };
   }
 
   #ticket(id: string, identity: Identity, wish: Wish, charge: ((actual: Actual) => number) | null): Ticket {
@@ -361,13 +383,6 @@ export class Admission {
       .get(id)
       ?.end?.(new ApiError('invalid_api_key', 'The API key or session was revoked or has expired.'));
   }
-}
-
-/** The work as it came out, for its price. */
-function used(work: PricedWork, { promptTokens = 0, completionTokens = 0, images = 0 }: Actual): PricedWork {
-  return work.kind === 'text'
-    ? { ...work, tokens: promptTokens + completionTokens }
-    : { ...work, count: images };
 }
 
 function rowOf(

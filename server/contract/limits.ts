@@ -53,6 +53,19 @@ export const limits = {
   accounts: { users: 1_000, keys: 200, openInvitations: 200, nameCharacters: 100 },
   key: { maxGraceMs: 30 * 24 * 3_600_000, defaultGraceMs: 24 * 3_600_000, patterns: 100 },
   webhookBytes: 512 * 1024,
+  jobs: {
+    /** Jobs that run at once, in all; each asks for one lease of the GPU at a time. */
+    running: 16,
+    /** Jobs of one tenant that have not ended. */
+    openPerTenant: 200,
+    /** Engines that may die under a job, and times the appliance may, before it is given up. */
+    engineFailures: 2,
+    interruptions: 5,
+    /** How often a job whose model is not there yet is looked at again. */
+    againMs: 1_000,
+    closeMs: 3_000,
+    waitSeconds: 60,
+  },
   page: { max: 100, default: 20 },
   idempotency: { keyCharacters: 255, answerBytes: 16 * 1024 * 1024, keptMs: 24 * 3_600_000 },
   /** Priced text without a bound of its own gets this one, so that what it can cost is known before. */

@@ -8,6 +8,8 @@ const prefixes = {
   invitation: 'inv',
   order: 'ord',
   mail: 'msg',
+  job: 'job',
+  artefact: 'art',
 } as const;
 
 /** A new id, which says what it is of and sorts by when it was made: `usr_019a...`. */

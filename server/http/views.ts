@@ -1,5 +1,8 @@
 import type { Invitation } from '../accounts/invitation-store.ts';
 import type { UserRecord } from '../accounts/user-store.ts';
+import type { JobRecord } from '../jobs/job-store.ts';
+import type { Jobs } from '../jobs/jobs.ts';
+import { isFinal } from '../jobs/states.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { StatementLine } from '../ledger/statement.ts';
 import type { Order } from '../payments/order-store.ts';
@@ -82,6 +85,32 @@ function statusOf({ disputed, refundedCents, paidAt, closedAt }: Order): string 
   if (refundedCents > 0) return 'refunded';
   if (closedAt !== null) return 'closed';
   return paidAt === null ? 'open' : 'paid';
+}
+
+export function jobView(job: JobRecord, jobs: Jobs) {
+  const { id, feature, model, state, step, errorCode, errorMessage } = job;
+  const hasEnded = isFinal(state);
+  return {
+    id,
+    feature,
+    model,
+    state,
+    progress: jobs.progress(job),
+    step,
+    queue: hasEnded ? null : jobs.standing(job),
+    credits: { held: hasEnded ? 0 : job.creditsHeld, charged: hasEnded ? job.credits : null },
+    error: errorCode === null ? null : { code: errorCode, message: errorMessage ?? '' },
+    createdAt: moment(job.createdAt),
+    startedAt: momentOrNull(job.startedAt),
+    finishedAt: momentOrNull(job.finishedAt),
+    gpuSeconds: job.gpuMs / 1000,
+    urls: {
+      get: `/api/v1/jobs/${id}`,
+      events: `/api/v1/jobs/${id}/events`,
+      cancel: `/api/v1/jobs/${id}/cancel`,
+      files: `/api/v1/download/${id}/files`,
+    },
+  };
 }
 
 /** One page of a list that was read with one item more than asked for. */

@@ -62,6 +62,23 @@ export type PricedWork =
       readonly steps: number;
     };
 
+/** What was used, when it is over. */
+export interface Actual {
+  readonly promptTokens?: number;
+  readonly completionTokens?: number;
+  readonly images?: number;
+}
+
+/** The work as it came out, for its price. */
+export function workDone(
+  work: PricedWork,
+  { promptTokens = 0, completionTokens = 0, images = 0 }: Actual,
+): PricedWork {
+  return work.kind === 'text'
+    ? { ...work, tokens: promptTokens + completionTokens }
+    : { ...work, count: images };
+}
+
 /** What a piece of work costs, in whole credits. */
 export function priceOf({ text, image }: Prices, work: PricedWork): number {
   if (work.kind === 'text') return Math.ceil((text.per1000Tokens * work.tokens) / 1_000);

@@ -2,11 +2,13 @@ import type { AccountDeps } from '../accounts/account-deps.ts';
 import type { UserRecord } from '../accounts/user-store.ts';
 import type { Actor } from '../audit/audit-log.ts';
 import type { HistoryStore } from '../history/history-store.ts';
+import type { Jobs } from '../jobs/jobs.ts';
 import type { IdempotencyStore } from '../idempotency/idempotency-store.ts';
 
 export interface ErasureDeps extends AccountDeps {
   readonly history: HistoryStore;
   readonly idempotency: IdempotencyStore;
+  readonly jobs: Jobs;
 }
 
 /**
@@ -15,6 +17,7 @@ export interface ErasureDeps extends AccountDeps {
  */
 export function erasePerson(deps: ErasureDeps, user: UserRecord, actor: Actor): void {
   deps.ledger.atomically(() => {
+    deps.jobs.forget(user.tenant, user.id);
     deps.history.removeOfUser(user.id);
     forgetAddress(deps, user.email);
     deps.audit.forgetAddresses({ user: user.id });
@@ -33,6 +36,7 @@ export function eraseCompany(deps: ErasureDeps, tenant: string, actor: Actor): v
   deps.ledger.atomically(() => {
     for (const { email } of deps.users.ofTenant(tenant)) forgetAddress(deps, email);
     for (const { email } of deps.invitations.list(tenant)) forgetAddress(deps, email);
+    deps.jobs.forget(tenant);
     deps.audit.forgetAddresses({ tenant });
     deps.idempotency.removeOf(tenant);
     deps.tenants.remove(tenant);

@@ -1,6 +1,7 @@
 import type { UserRecord } from '../accounts/user-store.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { HistoryItem, HistoryStore, Whose } from '../history/history-store.ts';
+import type { JobStore } from '../jobs/job-store.ts';
 import { statement } from '../ledger/statement.ts';
 import type { OrderStore } from '../payments/order-store.ts';
 import type { UsageStore } from '../usage/usage-store.ts';
@@ -12,6 +13,7 @@ export interface ExportDeps extends ErasureDeps {
   readonly usage: UsageStore;
   readonly orders: OrderStore;
   readonly history: HistoryStore;
+  readonly jobStore: JobStore;
   readonly audit: AuditLog;
 }
 
@@ -29,6 +31,7 @@ export function* exportOfPerson(deps: ExportDeps, user: UserRecord): Generator<E
   for (const { before, after, ...entry } of deps.audit.all({ actor: user.id })) {
     yield { type: 'audit', ...entry, before: parsed(before), after: parsed(after) };
   }
+  yield* jobsOf(deps, user.tenant, user.id);
   for (const item of historyOf(deps.history, { tenant: user.tenant, user: user.id })) {
     yield { type: 'history', ...item };
   }
@@ -46,9 +49,24 @@ export function* exportOfCompany(deps: ExportDeps, tenant: string): Generator<Ex
   for (const order of deps.orders.all(tenant)) yield { type: 'order', ...order };
   for (const line of statement(deps.db, tenant)) yield { type: 'transaction', ...line };
   for (const row of deps.usage.rows(tenant)) yield { type: 'request', ...row };
+  yield* jobsOf(deps, tenant);
   for (const item of historyOf(deps.history, { tenant })) yield { type: 'history', ...item };
   for (const { before, after, ...entry } of deps.audit.all({ tenant })) {
     yield { type: 'audit', ...entry, before: parsed(before), after: parsed(after) };
+  }
+}
+
+/** Jobs with what was asked, and what there is of results. */
+function* jobsOf({ jobStore }: ExportDeps, tenant: string, person?: string): Generator<ExportLine> {
+  let after: string | undefined;
+  for (;;) {
+    const page = jobStore.page({ tenant, after, limit: 100 });
+    for (const job of page) {
+      if (person !== undefined && job.person !== person) continue;
+      yield { type: 'job', ...job, input: jobStore.input(job.id), results: jobStore.artefacts(job.id) };
+    }
+    after = page.at(-1)?.id;
+    if (page.length < 100) return;
   }
 }
 

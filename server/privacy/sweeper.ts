@@ -19,7 +19,7 @@ export class Sweeper {
   }
 
   sweep(): void {
-    const { ledger, sessions, mailedTokens, invitations, outbox, idempotency } = this.#deps;
+    const { ledger, sessions, mailedTokens, invitations, outbox, idempotency, jobs } = this.#deps;
     const chores = [
       () => ledger.expire(),
       () => sessions.sweep(),
@@ -27,6 +27,7 @@ export class Sweeper {
       () => invitations.sweep(),
       () => outbox.sweep(),
       () => idempotency.sweep(),
+      () => jobs.sweep(),
       () => sweepHistory(this.#db, this.#deps),
     ];
     for (const chore of chores) {

@@ -3,7 +3,7 @@ import { limits } from '../contract/limits.ts';
 import { hashApiKey, isApiKey } from './api-key.ts';
 import { type FileTenants, isPast } from './file-tenants.ts';
 import { type KeyStore, type LiveKey, patterns } from './key-store.ts';
-import type { Identity, Role } from './tenant.ts';
+import type { Identity, Role, Tenant } from './tenant.ts';
 import type { TenantStore } from './tenant-store.ts';
 
 /** A person's session, if it may be used now. */
@@ -22,6 +22,7 @@ export class Directory {
   readonly #tenants: TenantStore;
   readonly #keys: KeyStore;
   readonly #session: Statement<[string, number], LiveSession>;
+  readonly #version: Statement<[string], number>;
   readonly #listeners: (() => void)[] = [];
 
   constructor(parts: { db: Database; files: FileTenants; tenants: TenantStore; keys: KeyStore }) {
@@ -34,6 +35,7 @@ export class Directory {
          join tenants tenant on tenant.id = person.tenant
        where session.id = ? and session.ended_at is null and session.expires_at > ? and person.disabled_at is null`,
     );
+    this.#version = parts.db.prepare<[string], number>('select version from tenants where id = ?').pluck();
     parts.files.onChange(() => this.changed());
   }
 
@@ -68,6 +70,13 @@ export class Directory {
         return now !== undefined && !this.#tenants.resolve(now.tenant, now.version).disabled;
       },
     };
+  }
+
+  /** A tenant by its id, wherever it is kept. */
+  tenant(id: string): Tenant | undefined {
+    const version = this.#version.get(id);
+    if (version !== undefined) return this.#tenants.resolve(id, version);
+    return this.#files.all().find(({ tenant }) => tenant.id === id)?.tenant;
   }
 
   /** To be called after a change that may have taken a right from somebody: running work is looked at again. */

@@ -1,6 +1,7 @@
 import type { Database } from 'better-sqlite3';
 
-export type Feature = 'chat' | 'completion' | 'embedding' | 'image';
+/** chat, completion, embedding, image, or the name of a kind of job. */
+export type Feature = string;
 
 export interface UsageRow {
   readonly id: string;

@@ -3,6 +3,7 @@ import type { FastifyBaseLogger } from 'fastify';
 import { type BaseApp, baseApp } from '../../http/base-app.ts';
 import { auditRoutes } from './audit.ts';
 import { gpuRoutes } from './gpu.ts';
+import { operatorJobRoutes } from './jobs.ts';
 import { ledgerRoutes } from './ledger.ts';
 import { liveRoutes } from './live.ts';
 import { metricsRoutes } from './metrics.ts';
@@ -22,6 +23,7 @@ export async function operatorApp(deps: OperatorDeps, logger: FastifyBaseLogger)
     tenantRoutes,
     peopleRoutes,
     ledgerRoutes,
+    operatorJobRoutes,
     offerRoutes,
     auditRoutes,
     liveRoutes,

@@ -11,6 +11,7 @@ import { companyRoutes } from './company.ts';
 import { creditRoutes } from './credits.ts';
 import { historyRoutes } from './history.ts';
 import { imageRoutes } from './images.ts';
+import { jobRoutes } from './jobs.ts';
 import { keyRoutes } from './keys.ts';
 import { modelRoutes } from './models.ts';
 import { paymentRoutes } from './payments.ts';
@@ -85,6 +86,7 @@ export async function tenantApp(deps: TenantDeps, logger: FastifyBaseLogger): Pr
     creditRoutes,
     paymentRoutes,
     historyRoutes,
+    jobRoutes,
   ];
   for (const routes of families) await app.register(routes, deps);
   return app;

@@ -13,6 +13,8 @@ import type { ImageLinks } from '../../files/image-links.ts';
 import { addressKey } from '../../http/address.ts';
 import { ApiError } from '../../http/api-error.ts';
 import type { KeptAnswer, KeyedRun } from '../../idempotency/idempotency-store.ts';
+import type { ArtefactFiles } from '../../jobs/artefact-files.ts';
+import type { Feature } from '../../jobs/feature.ts';
 import type { Payments } from '../../payments/payments.ts';
 import type { ExportDeps } from '../../privacy/export.ts';
 import type { Identity } from '../../tenants/tenant.ts';
@@ -25,6 +27,8 @@ export interface TenantDeps extends GenerationDeps, ExportDeps, AccountDeps {
   readonly company: Company;
   readonly payments: Payments | null;
   readonly links: ImageLinks;
+  readonly jobFiles: ArtefactFiles;
+  readonly features: ReadonlyMap<string, Feature<unknown>>;
   readonly version: string;
   readonly demo: boolean;
   /** The address in links; the request's own when null. */
@@ -137,13 +141,13 @@ export function sendKept(reply: FastifyReply, { status, contentType, body }: Kep
     .send(body);
 }
 
-function isDryRun({ query }: FastifyRequest): boolean {
+export function isDryRun({ query }: FastifyRequest): boolean {
   const wanted = (query as { dry_run?: string }).dry_run;
   return wanted === '1' || wanted === 'true';
 }
 
 /** The limits as they stand: OpenAI's headers, and our own for what OpenAI does not know. */
-function tellLimits(
+export function tellLimits(
   reply: FastifyReply,
   { admission, ledger }: Pick<TenantDeps, 'admission' | 'ledger'>,
   { tenant }: Identity,

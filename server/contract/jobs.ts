@@ -1,0 +1,90 @@
+import { Type } from 'typebox';
+import { limits } from './limits.ts';
+import { Nullable } from './platform.ts';
+
+const State = Type.Union([
+  Type.Literal('queued'),
+  Type.Literal('starting'),
+  Type.Literal('processing'),
+  Type.Literal('succeeded'),
+  Type.Literal('failed'),
+  Type.Literal('canceled'),
+  Type.Literal('expired'),
+]);
+
+export const JobView = Type.Object({
+  id: Type.String(),
+  feature: Type.String(),
+  model: Type.String(),
+  state: State,
+  progress: Type.Number({ description: '0 to 1.' }),
+  step: Nullable(Type.String(), { description: 'The last step that was finished.' }),
+  queue: Nullable(
+    Type.Object({
+      position: Type.Integer(),
+      etaMs: Nullable(Type.Number()),
+      reason: Type.String(),
+    }),
+  ),
+  credits: Type.Object({
+    held: Type.Integer({ description: 'The most it can cost.' }),
+    charged: Nullable(Type.Integer({ description: 'Null until it has ended.' })),
+  }),
+  error: Nullable(Type.Object({ code: Type.String(), message: Type.String() })),
+  createdAt: Type.String(),
+  startedAt: Nullable(Type.String()),
+  finishedAt: Nullable(Type.String()),
+  gpuSeconds: Type.Number(),
+  urls: Type.Object({
+    get: Type.String(),
+    events: Type.String(),
+    cancel: Type.String(),
+    files: Type.String(),
+  }),
+});
+
+export const JobsQuery = Type.Object(
+  {
+    state: Type.Optional(State),
+    feature: Type.Optional(Type.String({ pattern: '^[a-z0-9-]{1,60}$' })),
+    after: Type.Optional(Type.String({ pattern: '^job_[0-9a-f]{32}$' })),
+    limit: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: limits.page.max, default: limits.page.default }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+export const NewJobQuery = Type.Object(
+  {
+    dry_run: Type.Optional(
+      Type.Union([Type.Literal('1'), Type.Literal('true'), Type.Literal('0'), Type.Literal('false')], {
+        description: '1: only say what it would cost.',
+      }),
+    ),
+    start_within: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 604_800,
+        description: 'Seconds after which the job is dropped where it has not begun.',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+export const ArtefactView = Type.Object({
+  id: Type.String(),
+  name: Type.String(),
+  contentType: Type.String(),
+  bytes: Type.Integer(),
+  metadata: Type.Record(Type.String(), Type.Unknown()),
+  url: Type.String(),
+  createdAt: Type.String(),
+});
+
+export const JobParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: 60 }) });
+export const FileParams = Type.Object({
+  id: Type.String({ minLength: 1, maxLength: 60 }),
+  file: Type.String({ minLength: 1, maxLength: 60 }),
+});

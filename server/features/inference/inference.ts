@@ -1,0 +1,31 @@
+import { type Static, Type } from 'typebox';
+import { ChatBody } from '../../contract/openai.ts';
+import { mostTokensOf, textWork } from '../../generation/text.ts';
+import type { Feature } from '../../jobs/feature.ts';
+
+const { stream: _, stream_options: __, ...fields } = ChatBody.properties;
+const Body = Type.Object(fields, { additionalProperties: false });
+type Input = Static<typeof Body>;
+
+/** A chat whose answer one comes back for: one step, with the engine's answer as its result. */
+export const inference: Feature<Input> = {
+  name: 'inference',
+  path: '/api/v1/inference',
+  summary: 'A chat',
+  body: Body,
+  modality: 'text',
+  wish: (input, model) => ({
+    prompts: [input.messages, input.tools, input.response_format],
+    work: () => textWork(model, [input.messages, input.tools, input.response_format], mostTokensOf(input)),
+  }),
+  // With the bound that its price was held for.
+  prepare: (input) => ({ ...input, max_tokens: mostTokensOf(input) }),
+  run: (input, { step, text }) =>
+    step('answer', async (results) => {
+      const { body, usage } = await text({ endpoint: 'chat/completions', body: input });
+      const bytes = Buffer.from(body);
+      await results.add({ name: 'answer.json', contentType: 'application/json', bytes, metadata: {} });
+      return usage;
+    }),
+  steps: () => 1,
+};

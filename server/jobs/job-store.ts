@@ -1,0 +1,316 @@
+import type { Database } from 'better-sqlite3';
+import type { Prices } from '../offers/prices.ts';
+import type { Vault } from '../secrets/vault.ts';
+import { isFinal, type JobEvent, type JobState, next } from './states.ts';
+
+/** A job as it is kept. */
+export interface JobRecord {
+  readonly id: string;
+  readonly tenant: string;
+  readonly askedBy: string;
+  readonly person: string | null;
+  readonly feature: string;
+  readonly model: string;
+  readonly state: JobState;
+  /** Goes up with every claim; who writes for an earlier one is refused (J2). */
+  readonly attempt: number;
+  readonly boot: string | null;
+  readonly engineFailures: number;
+  readonly interruptions: number;
+  readonly creditsHeld: number;
+  readonly credits: number;
+  /** 0 to 1. */
+  readonly progress: number;
+  readonly step: string | null;
+  readonly errorCode: string | null;
+  readonly errorMessage: string | null;
+  readonly createdAt: number;
+  readonly startBy: number | null;
+  readonly startedAt: number | null;
+  readonly finishedAt: number | null;
+  readonly queueMs: number;
+  readonly swapMs: number;
+  readonly runMs: number;
+  readonly gpuMs: number;
+}
+
+export type NewJob = Pick<
+  JobRecord,
+  'id' | 'tenant' | 'askedBy' | 'person' | 'feature' | 'model' | 'creditsHeld' | 'startBy'
+>;
+
+/** What may change with, or without, a change of state. */
+export type JobChange = Partial<
+  Pick<
+    JobRecord,
+    | 'boot'
+    | 'engineFailures'
+    | 'interruptions'
+    | 'credits'
+    | 'progress'
+    | 'step'
+    | 'errorCode'
+    | 'errorMessage'
+    | 'startedAt'
+    | 'queueMs'
+    | 'swapMs'
+    | 'runMs'
+    | 'gpuMs'
+  >
+>;
+
+export interface JobEventRecord {
+  readonly sequence: number;
+  readonly type: string;
+  readonly data: Readonly<Record<string, unknown>>;
+  readonly at: number;
+}
+
+export interface Artefact {
+  readonly id: string;
+  readonly job: string;
+  readonly tenant: string;
+  readonly name: string;
+  readonly contentType: string;
+  readonly bytes: number;
+  readonly metadata: Readonly<Record<string, unknown>>;
+  readonly createdAt: number;
+}
+
+/** Somebody else works on the job by now, or it has ended: what was found out late does not count. */
+export class Overtaken extends Error {
+  override readonly name = 'Overtaken';
+}
+
+const columns = `select id, tenant, asked_by as askedBy, person, feature, model, state, attempt, boot,
+  engine_failures as engineFailures, interruptions, credits_held as creditsHeld, credits, progress, step,
+  error_code as errorCode, error_message as errorMessage, created_at as createdAt, start_by as startBy,
+  started_at as startedAt, finished_at as finishedAt, queue_ms as queueMs, swap_ms as swapMs, run_ms as runMs,
+  gpu_ms as gpuMs from jobs`;
+
+/** Jobs, their finished steps, events and results. Every change of state goes along an edge, or does not happen. */
+export class JobStore {
+  readonly #db: Database;
+  readonly #vault: Vault;
+
+  constructor(db: Database, vault: Vault) {
+    this.#db = db;
+    this.#vault = vault;
+  }
+
+  create(job: NewJob, input: unknown, prices: Prices): JobRecord {
+    this.#db
+      .prepare(
+        `insert into jobs (id, tenant, asked_by, person, feature, model, input, credits_held, start_by, created_at, prices)
+         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      )
+      .run(
+        job.id,
+        job.tenant,
+        job.askedBy,
+        job.person,
+        job.feature,
+        job.model,
+        this.#vault.seal(job.tenant, JSON.stringify(input)),
+        job.creditsHeld,
+        job.startBy,
+        Date.now(),
+        JSON.stringify(prices),
+      );
+    this.addEvent(job.id, 'state', { state: 'queued' });
+    return this.#record(job.id);
+  }
+
+  find(id: string): JobRecord | undefined {
+    return this.#db.prepare<[string], JobRecord>(`${columns} where id = ?`).get(id);
+  }
+
+  /** What was asked. */
+  input(id: string): unknown {
+    const row = this.#db
+      .prepare<[string], { tenant: string; input: Buffer }>('select tenant, input from jobs where id = ?')
+      .get(id);
+    if (!row) throw new Error(`There is no job ${id}.`);
+    return JSON.parse(this.#vault.open(row.tenant, row.input).toString());
+  }
+
+  /** What things cost when it was asked for. */
+  prices(id: string): Prices {
+    const text = this.#db.prepare<[string], string>('select prices from jobs where id = ?').pluck().get(id);
+    if (text === undefined) throw new Error(`There is no job ${id}.`);
+    return JSON.parse(text) as Prices;
+  }
+
+  /** Newest first; of one tenant where one is named; from an id of an earlier page on. */
+  page(filter: {
+    tenant?: string | undefined;
+    state?: string | undefined;
+    feature?: string | undefined;
+    after?: string | undefined;
+    limit: number;
+  }): JobRecord[] {
+    const { tenant = null, state = null, feature = null, after = '~', limit } = filter;
+    return this.#db
+      .prepare<Record<string, string | number | null>, JobRecord>(
+        `${columns} where (:tenant is null or tenant = :tenant) and id < :after and (:state is null or state = :state)
+           and (:feature is null or feature = :feature) order by id desc limit :limit`,
+      )
+      .all({ tenant, after, state, feature, limit });
+  }
+
+  /** Every job that has not ended, the oldest first. */
+  open(): JobRecord[] {
+    return this.#db.prepare<[], JobRecord>(`${columns} where finished_at is null order by id`).all();
+  }
+
+  openOf(tenant: string): number {
+    return this.#db
+      .prepare<[string], number>('select count(*) from jobs where finished_at is null and tenant = ?')
+      .pluck()
+      .get(tenant) as number;
+  }
+
+  /** Takes a queued job for this run of the appliance. Null when it is not queued any more. */
+  claim(id: string, boot: string): JobRecord | null {
+    const { changes } = this.#db
+      .prepare(
+        `update jobs set state = 'starting', attempt = attempt + 1, boot = ?, started_at = coalesce(started_at, ?)
+         where id = ? and state = 'queued'`,
+      )
+      .run(boot, Date.now(), id);
+    if (changes === 0) return null;
+    this.addEvent(id, 'state', { state: 'starting' });
+    return this.#record(id);
+  }
+
+  /**
+   * Moves a job along an edge, with whatever else changes. With an attempt, only for that one. Throws Overtaken
+   * where the event does not happen in its state.
+   */
+  move(id: string, event: JobEvent, change: JobChange = {}, attempt: number | null = null): JobRecord {
+    return this.#db.transaction(() => {
+      const before = this.#record(id);
+      const state = next(before.state, event);
+      if (state === null || (attempt !== null && before.attempt !== attempt))
+        throw new Overtaken(`Job ${id} is ${before.state}.`);
+      this.#write({ ...before, ...change, state, finishedAt: isFinal(state) ? Date.now() : null });
+      this.addEvent(id, 'state', { state, ...(change.errorCode && { error: change.errorCode }) });
+      return this.#record(id);
+    })();
+  }
+
+  /** Changes what is not the state, for an attempt that still goes on. */
+  note(id: string, attempt: number, change: JobChange): void {
+    const before = this.#record(id);
+    if (before.attempt !== attempt || isFinal(before.state))
+      throw new Overtaken(`Job ${id} is ${before.state}.`);
+    this.#write({ ...before, ...change });
+  }
+
+  /** Jobs of a tenant that ended before a moment, or all of them with null; those of one person where one is named. */
+  ended(tenant: string, before: number | null, person?: string): JobRecord[] {
+    return this.#db
+      .prepare<[string, number | null, number | null, string | null, string | null], JobRecord>(
+        `${columns} where tenant = ? and finished_at is not null and (? is null or finished_at < ?)
+           and (? is null or person = ?)`,
+      )
+      .all(tenant, before, before, person ?? null, person ?? null);
+  }
+
+  /** Forgets a job, with its steps, events and results. What it cost stays in the ledger and the usage table. */
+  remove(id: string): void {
+    this.#db.prepare('delete from jobs where id = ?').run(id);
+  }
+
+  /** The tenants that have jobs. */
+  tenants(): string[] {
+    return this.#db.prepare<[], string>('select distinct tenant from jobs').pluck().all();
+  }
+
+  /** What a step came to, if it was done; undefined otherwise. */
+  stepResult(job: string, name: string): unknown {
+    const text = this.#db
+      .prepare<[string, string], string>('select result from job_steps where job = ? and name = ?')
+      .pluck()
+      .get(job, name);
+    return text === undefined ? undefined : JSON.parse(text);
+  }
+
+  /** Saves what a step came to, with the results it made, for an attempt that still goes on. */
+  saveStep(
+    job: string,
+    attempt: number,
+    name: string,
+    result: unknown,
+    artefacts: readonly Artefact[],
+  ): void {
+    this.#db.transaction(() => {
+      this.note(job, attempt, { step: name });
+      this.#db
+        .prepare('insert into job_steps (job, name, result, at) values (?, ?, ?, ?)')
+        .run(job, name, JSON.stringify(result ?? null), Date.now());
+      for (const artefact of artefacts) this.#addArtefact(artefact);
+      this.addEvent(job, 'step', { step: name, artefacts: artefacts.map(({ id }) => id) });
+    })();
+  }
+
+  finishedSteps(job: string): number {
+    return this.#db
+      .prepare<[string], number>('select count(*) from job_steps where job = ?')
+      .pluck()
+      .get(job) as number;
+  }
+
+  artefacts(job: string): Artefact[] {
+    return this.#db
+      .prepare<[string], Omit<Artefact, 'metadata'> & { metadata: string }>(
+        `select id, job, tenant, name, content_type as contentType, bytes, metadata, created_at as createdAt
+         from artefacts where job = ? order by id`,
+      )
+      .all(job)
+      .map((row) => ({ ...row, metadata: JSON.parse(row.metadata) as Record<string, unknown> }));
+  }
+
+  addEvent(job: string, type: string, data: object): void {
+    this.#db
+      .prepare('insert into job_events (job, type, data, at) values (?, ?, ?, ?)')
+      .run(job, type, JSON.stringify(data), Date.now());
+  }
+
+  /** What happened to a job since an event, in order. */
+  events(job: string, after: number): JobEventRecord[] {
+    return this.#db
+      .prepare<[string, number], Omit<JobEventRecord, 'data'> & { data: string }>(
+        'select sequence, type, data, at from job_events where job = ? and sequence > ? order by sequence limit 500',
+      )
+      .all(job, after)
+      .map((row) => ({ ...row, data: JSON.parse(row.data) as Record<string, unknown> }));
+  }
+
+  #addArtefact({ id, job, tenant, name, contentType, bytes, metadata, createdAt }: Artefact): void {
+    this.#db
+      .prepare(
+        `insert into artefacts (id, job, tenant, name, content_type, bytes, metadata, created_at)
+         values (?, ?, ?, ?, ?, ?, ?, ?)`,
+      )
+      .run(id, job, tenant, name, contentType, bytes, JSON.stringify(metadata), createdAt);
+  }
+
+  #write(job: JobRecord): void {
+    this.#db
+      .prepare(
+        `update jobs set state = :state, boot = :boot, engine_failures = :engineFailures,
+           interruptions = :interruptions, credits = :credits, progress = :progress, step = :step,
+           error_code = :errorCode, error_message = :errorMessage, started_at = :startedAt,
+           finished_at = :finishedAt, queue_ms = :queueMs, swap_ms = :swapMs, run_ms = :runMs, gpu_ms = :gpuMs
+         where id = :id`,
+      )
+      .run(job);
+  }
+
+  #record(id: string): JobRecord {
+    const job = this.find(id);
+    if (!job) throw new Error(`There is no job ${id}.`);
+    return job;
+  }
+}

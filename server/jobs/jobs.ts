@@ -1,0 +1,435 @@
+import { randomUUID } from 'node:crypto';
+import { EngineError } from '../../gpu/engines/engine-error.ts';
+import type { Gpu, Timings } from '../../gpu/gpu.ts';
+import type { Standing } from '../../gpu/vram/explain.ts';
+import { limits } from '../contract/limits.ts';
+import { newId } from '../db/ids.ts';
+import { ApiError, asApiError } from '../http/api-error.ts';
+import type { Ledger } from '../ledger/ledger.ts';
+import type { Directory } from '../tenants/directory.ts';
+import { type Actual, type PricedWork, priceOf, workDone } from '../offers/prices.ts';
+import type { UsageStore } from '../usage/usage-store.ts';
+import type { ArtefactFiles } from './artefact-files.ts';
+import type { Feature, JobContext } from './feature.ts';
+import { type Artefact, type JobChange, type JobRecord, type JobStore, Overtaken } from './job-store.ts';
+import { isFinal, type JobEvent } from './states.ts';
+
+export interface JobParts {
+  readonly store: JobStore;
+  readonly files: ArtefactFiles;
+  readonly features: ReadonlyMap<string, Feature<unknown>>;
+  readonly gpu: Gpu;
+  readonly ledger: Ledger;
+  readonly usage: UsageStore;
+  readonly directory: Directory;
+  readonly onError: (error: unknown, job: string) => void;
+}
+
+interface Running {
+  readonly job: JobRecord;
+  readonly abort: AbortController;
+  readonly ended: Promise<void>;
+  standing: () => Standing | undefined;
+  progress: number;
+}
+
+/** Why a job's work was told to stop. */
+class Canceled extends Error {
+  override readonly name = 'Canceled';
+}
+class ShuttingDown extends Error {
+  override readonly name = 'ShuttingDown';
+}
+
+/**
+ * Does jobs: several at once, each a step after the other. What is finished is on disk before the next begins, so a
+ * job goes on where it was, whatever ended the process. Money moves with the change of state, in one transaction.
+ */
+export class Jobs {
+  readonly #parts: JobParts;
+  readonly #boot = randomUUID();
+  readonly #running = new Map<string, Running>();
+  readonly #listeners = new Map<string, Set<() => void>>();
+  #again: NodeJS.Timeout | null = null;
+  #isClosed = false;
+
+  constructor(parts: JobParts) {
+    this.#parts = parts;
+  }
+
+  /** Takes up what an earlier run of the appliance left, and begins. No job stays running without a worker (J3). */
+  start(): void {
+    const { store } = this.#parts;
+    for (const job of store.open()) {
+      if (job.state === 'queued' || job.boot === this.#boot) continue;
+      const interruptions = job.interruptions + 1;
+      if (interruptions > limits.jobs.interruptions) {
+        this.#fail(
+          job,
+          'poison',
+          'The appliance stopped again and again while this ran. Nothing was charged.',
+          {
+            interruptions,
+          },
+        );
+      } else store.move(job.id, 'requeue', { interruptions });
+    }
+    this.wake();
+  }
+
+  /** Begins what can begin: of the tenant that has least running for its share, the oldest. */
+  wake(): void {
+    if (this.#isClosed) return;
+    const { store } = this.#parts;
+    const now = Date.now();
+    let isWaiting = false;
+    for (const job of this.#inOrder(store.open().filter(({ state }) => state === 'queued'))) {
+      if (job.startBy !== null && job.startBy <= now) {
+        this.#end(job, 'expire', 0, { errorCode: 'expired', errorMessage: 'It could not begin in time.' });
+      } else if (this.#running.size < limits.jobs.running && this.#mayBegin(job)) this.#begin(job);
+      else isWaiting = true;
+    }
+    if (isWaiting) {
+      this.#again ??= setTimeout(() => {
+        this.#again = null;
+        this.wake();
+      }, limits.jobs.againMs).unref();
+    }
+  }
+
+  /** Where a job is in its own line: how many of all tenants' are before it, or the GPU's own account of it. */
+  standing(job: JobRecord): { position: number; etaMs: number | null; reason: string } | null {
+    const running = this.#running.get(job.id)?.standing();
+    if (running) return { position: running.position, etaMs: running.etaMs, reason: running.reason };
+    if (job.state !== 'queued') return null;
+    const before = this.#parts.store.open().filter(({ id, state }) => state === 'queued' && id < job.id);
+    const hasModel = this.#parts.gpu.model(job.model) !== undefined;
+    return {
+      position: before.length + 1,
+      etaMs: null,
+      reason: hasModel ? 'tenant_concurrency' : 'engine_unavailable',
+    };
+  }
+
+  progress(job: JobRecord): number {
+    return this.#running.get(job.id)?.progress ?? job.progress;
+  }
+
+  /** Ends a job for good (J6). What it had finished is charged. Does nothing to one that has ended. */
+  cancel(id: string): JobRecord {
+    const { store } = this.#parts;
+    const job = store.find(id);
+    if (!job) throw new Error(`There is no job ${id}.`);
+    if (isFinal(job.state)) return job;
+    this.#end(job, 'cancel', this.#chargeFor(job), {});
+    this.#running.get(id)?.abort.abort(new Canceled());
+    return store.find(id) ?? job;
+  }
+
+  /** Ends and forgets every job of a tenant, or of one person of it, with its results. */
+  forget(tenant: string, person?: string): void {
+    const { store } = this.#parts;
+    for (const job of store.open()) {
+      if (job.tenant === tenant && (person === undefined || job.person === person)) this.cancel(job.id);
+    }
+    for (const job of store.ended(tenant, null, person)) this.#forgetOne(job);
+  }
+
+  /** Forgets jobs that ended longer ago than their tenant's plan keeps them. */
+  sweep(): void {
+    const { store, directory } = this.#parts;
+    for (const id of store.tenants()) {
+      const days = directory.tenant(id)?.limits.historyDays ?? null;
+      if (days === null) continue;
+      for (const job of store.ended(id, Date.now() - days * 24 * 3_600_000)) this.#forgetOne(job);
+    }
+  }
+
+  #forgetOne({ tenant, id }: JobRecord): void {
+    const { store, files, onError } = this.#parts;
+    store.remove(id);
+    files.remove(tenant, id).catch((error: unknown) => onError(error, id));
+  }
+
+  /** Calls back whenever something happened to a job. Returns how to stop that. */
+  watch(id: string, listener: () => void): () => void {
+    const listeners = this.#listeners.get(id) ?? new Set();
+    this.#listeners.set(id, listeners.add(listener));
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0) this.#listeners.delete(id);
+    };
+  }
+
+  /** Puts back what runs, without holding it against the jobs. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    if (this.#again) clearTimeout(this.#again);
+    const ended = [...this.#running.values()].map((one) => {
+      one.abort.abort(new ShuttingDown());
+      return one.ended;
+    });
+    const enough = new Promise((resolve) => setTimeout(resolve, limits.jobs.closeMs).unref());
+    await Promise.race([Promise.all(ended), enough]);
+  }
+
+  #inOrder(jobs: readonly JobRecord[]): JobRecord[] {
+    const load = new Map<string, number>();
+    const weightOf = (tenant: string): number => this.#parts.directory.tenant(tenant)?.limits.weight ?? 1;
+    for (const { job } of this.#running.values()) load.set(job.tenant, (load.get(job.tenant) ?? 0) + 1);
+    const keyed = jobs.map((job) => {
+      const count = load.get(job.tenant) ?? 0;
+      load.set(job.tenant, count + 1);
+      return { job, turn: count / weightOf(job.tenant) };
+    });
+    return keyed.toSorted((a, b) => a.turn - b.turn || (a.job.id < b.job.id ? -1 : 1)).map(({ job }) => job);
+  }
+
+  #mayBegin({ tenant: id, model }: JobRecord): boolean {
+    const tenant = this.#parts.directory.tenant(id);
+    if (!tenant || tenant.disabled || !this.#parts.gpu.model(model)) return false;
+    const running = [...this.#running.values()].filter(({ job }) => job.tenant === id).length;
+    return running < tenant.limits.concurrent;
+  }
+
+  #begin(queued: JobRecord): void {
+    const job = this.#parts.store.claim(queued.id, this.#boot);
+    if (!job) return;
+    const abort = new AbortController();
+    const running: Running = {
+      job,
+      abort,
+      standing: () => undefined,
+      progress: job.progress,
+      ended: Promise.resolve().then(() => this.#work(job, running)),
+    };
+    this.#running.set(job.id, running);
+    this.#tell(job.id);
+  }
+
+  async #work(job: JobRecord, running: Running): Promise<void> {
+    const { store, features } = this.#parts;
+    const timings: Timings = {
+      queuedMs: job.queueMs,
+      swapMs: job.swapMs,
+      runMs: job.runMs,
+      gpuMs: job.gpuMs,
+      granted: false,
+    };
+    try {
+      const feature = features.get(job.feature);
+      if (!feature)
+        throw new ApiError('internal_error', `The feature "${job.feature}" is not here any more.`);
+      const input = store.input(job.id);
+      await this.#tidy(job);
+      store.move(job.id, 'begin', {}, job.attempt);
+      this.#tell(job.id);
+      const context = this.#contextOf(job, running, timings);
+      const used = await feature.run(input, context);
+      running.abort.signal.throwIfAborted();
+      this.#finish(job, feature.wish(input, context.model).work(), used, timings);
+    } catch (error) {
+      this.#settleFailure(job, running, timings, error);
+    } finally {
+      this.#running.delete(job.id);
+      await this.#tidy(job);
+      this.#tell(job.id);
+      this.wake();
+    }
+  }
+
+  /** Files that were written for a step that was not saved. */
+  async #tidy({ tenant, id }: JobRecord): Promise<void> {
+    const { store, files } = this.#parts;
+    if (!store.find(id)) return files.remove(tenant, id);
+    await files.tidy(tenant, id, new Set(store.artefacts(id).map((artefact) => artefact.id)));
+  }
+
+  #contextOf(job: JobRecord, running: Running, timings: Timings): JobContext {
+    const { store, files, gpu, directory } = this.#parts;
+    const model = gpu.model(job.model);
+    const tenant = directory.tenant(job.tenant);
+    if (!model || !tenant)
+      throw new ApiError('model_not_found', `There is no model "${job.model}" any more.`);
+    const { signal } = running.abort;
+    const caller = {
+      tenant: tenant.id,
+      weight: tenant.limits.weight,
+      concurrency: tenant.limits.concurrent,
+      lane: 'batch',
+    } as const;
+    return {
+      signal,
+      model,
+      step: async (name, work) => {
+        const before = store.stepResult(job.id, name);
+        if (before !== undefined) return before as Awaited<ReturnType<typeof work>>;
+        signal.throwIfAborted();
+        const made: Artefact[] = [];
+        const result = await work({
+          add: async ({ name: file, contentType, bytes, metadata }) => {
+            const artefact = {
+              id: newId('artefact'),
+              job: job.id,
+              tenant: job.tenant,
+              name: file,
+              contentType,
+              bytes: bytes.length,
+              metadata: { ...metadata },
+              createdAt: Date.now(),
+            };
+            await files.save(artefact, bytes);
+            made.push(artefact);
+          },
+        });
+        signal.throwIfAborted();
+        store.saveStep(job.id, job.attempt, name, result, made);
+        store.note(job.id, job.attempt, { progress: running.progress, ...timesOf(timings) });
+        this.#tell(job.id);
+        return result;
+      },
+      image: (request) => {
+        const run = gpu.image(model.id, request, caller, signal);
+        running.standing = () => run.standing();
+        const events = counted(run.events, () => addTo(timings, run.timings));
+        return { id: run.id, timings: run.timings, standing: () => run.standing(), events };
+      },
+      text: async (request) => {
+        const task = gpu.complete(model.id, request, caller, signal);
+        running.standing = () => task.standing();
+        try {
+          return await task.result;
+        } finally {
+          addTo(timings, task.timings);
+        }
+      },
+      progress: (fraction) => {
+        running.progress = Math.min(1, Math.max(running.progress, fraction));
+        this.#tell(job.id);
+      },
+    };
+  }
+
+  /** Charged by what it came to, at the prices it was asked for at, and never more than was held. */
+  #finish(job: JobRecord, work: PricedWork, used: Actual, timings: Timings): void {
+    const { store, ledger, usage } = this.#parts;
+    ledger.atomically(() => {
+      const price = priceOf(store.prices(job.id), workDone(work, used));
+      const credits = Math.min(job.creditsHeld, price);
+      store.move(job.id, 'finish', { credits, progress: 1, ...timesOf(timings) }, job.attempt);
+      if (job.creditsHeld > 0) ledger.post(job.id, credits);
+      usage.addNow(rowOf(job, 'ok', null, credits, timings, used));
+    });
+  }
+
+  /** What becomes of a job whose work did not come to its end. */
+  #settleFailure(job: JobRecord, { abort }: Running, timings: Timings, error: unknown): void {
+    const { store, onError } = this.#parts;
+    // Cancelled, or taken over: how it stands is written already.
+    if (error instanceof Overtaken || abort.signal.reason instanceof Canceled) return;
+    try {
+      if (abort.signal.reason instanceof ShuttingDown) {
+        store.move(job.id, 'requeue', timesOf(timings), job.attempt);
+        return;
+      }
+      const { code, message } = asApiError(error);
+      const engineFailures = job.engineFailures + 1;
+      const isEngines =
+        error instanceof EngineError && error.kind !== 'rejected' && error.kind !== 'unsupported';
+      if (isEngines && engineFailures <= limits.jobs.engineFailures) {
+        store.move(job.id, 'requeue', { engineFailures, ...timesOf(timings) }, job.attempt);
+        return;
+      }
+      this.#fail(job, isEngines ? 'poison' : code, message, { engineFailures, ...timesOf(timings) });
+    } catch (cause) {
+      // It stays as it is, and the next start takes it up.
+      if (!(cause instanceof Overtaken)) onError(cause, job.id);
+    }
+  }
+
+  #fail(job: JobRecord, errorCode: string, errorMessage: string, change: JobChange): void {
+    this.#end(job, 'fail', 0, { ...change, errorCode, errorMessage });
+  }
+
+  /** The end of a job that is not its success: its state, its charge and its row of usage, all or none. */
+  #end(job: JobRecord, event: JobEvent, credits: number, change: JobChange): void {
+    const { store, ledger, usage } = this.#parts;
+    ledger.atomically(() => {
+      const ended = store.move(job.id, event, { ...change, credits });
+      if (job.creditsHeld > 0 && credits > 0) ledger.post(job.id, credits);
+      else if (job.creditsHeld > 0) ledger.void(job.id, change.errorCode ?? ended.state);
+      const status = event === 'cancel' ? 'abandoned' : event === 'expire' ? 'refused' : 'failed';
+      usage.addNow(rowOf(ended, status, change.errorCode ?? ended.state, credits, null, {}));
+    });
+    this.#tell(job.id);
+  }
+
+  /** The part of what is held that the finished steps are of the whole, in the customer's favour. */
+  #chargeFor(job: JobRecord): number {
+    const { store, features } = this.#parts;
+    const feature = features.get(job.feature);
+    if (!feature || job.creditsHeld === 0) return 0;
+    const finished = store.finishedSteps(job.id);
+    return Math.min(
+      job.creditsHeld,
+      Math.floor((job.creditsHeld * finished) / feature.steps(store.input(job.id))),
+    );
+  }
+
+  #tell(id: string): void {
+    for (const listener of this.#listeners.get(id) ?? []) listener();
+  }
+}
+
+async function* counted<Event>(events: AsyncIterable<Event>, done: () => void): AsyncIterable<Event> {
+  try {
+    yield* events;
+  } finally {
+    done();
+  }
+}
+
+function addTo(total: Timings, part: Readonly<Timings>): void {
+  total.queuedMs += part.queuedMs;
+  total.swapMs += part.swapMs;
+  total.runMs += part.runMs;
+  total.gpuMs += part.gpuMs;
+}
+
+function timesOf({ queuedMs, swapMs, runMs, gpuMs }: Timings) {
+  return {
+    queueMs: Math.round(queuedMs),
+    swapMs: Math.round(swapMs),
+    runMs: Math.round(runMs),
+    gpuMs: Math.round(gpuMs),
+  };
+}
+
+function rowOf(
+  job: JobRecord,
+  status: 'ok' | 'failed' | 'refused' | 'abandoned',
+  errorCode: string | null,
+  credits: number,
+  timings: Timings | null,
+  { promptTokens = 0, completionTokens = 0, images = 0 }: Actual,
+) {
+  const times = timings ? timesOf(timings) : job;
+  return {
+    id: job.id,
+    at: Date.now(),
+    tenant: job.tenant,
+    keyId: job.askedBy,
+    feature: job.feature,
+    model: job.model,
+    status,
+    errorCode,
+    promptTokens,
+    completionTokens,
+    images,
+    queueMs: times.queueMs,
+    swapMs: times.swapMs,
+    runMs: times.runMs,
+    gpuMs: times.gpuMs,
+    credits,
+  };
+}

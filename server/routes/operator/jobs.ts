@@ -1,0 +1,66 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import { ErrorBody } from '../../contract/errors.ts';
+import { JobParams, JobsQuery, JobView } from '../../contract/jobs.ts';
+import { limits } from '../../contract/limits.ts';
+import { PageOf } from '../../contract/platform.ts';
+import { ApiError } from '../../http/api-error.ts';
+import { jobView, pageOf } from '../../http/views.ts';
+import type { JobRecord } from '../../jobs/job-store.ts';
+import { type OperatorDeps, operatorOf } from './operator-context.ts';
+
+const View = Type.Object({
+  ...JobView.properties,
+  tenant: Type.String(),
+  attempts: Type.Integer(),
+  engineFailures: Type.Integer(),
+  interruptions: Type.Integer({ description: 'How often the appliance stopped while it ran.' }),
+});
+
+/** The jobs of all tenants. What was asked in them is theirs, and not shown here. */
+export const operatorJobRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, deps) => {
+  const { jobs, jobStore, audit, ledger } = deps;
+
+  app.get(
+    '/api/jobs',
+    {
+      schema: {
+        summary: 'Jobs, newest first',
+        querystring: Type.Object(
+          { ...JobsQuery.properties, tenant: Type.Optional(Type.String({ maxLength: 120 })) },
+          { additionalProperties: false },
+        ),
+        response: { 200: PageOf(View), default: ErrorBody },
+      },
+    },
+    async (request) => {
+      const { limit = limits.page.default, ...filter } = request.query;
+      return pageOf(jobStore.page({ ...filter, limit: limit + 1 }), limit, view);
+    },
+  );
+
+  app.post(
+    '/api/jobs/:id/cancel',
+    {
+      schema: {
+        summary: 'Cancel a job, for good; what it had finished is charged',
+        params: JobParams,
+        response: { 200: View, default: ErrorBody },
+      },
+    },
+    async (request) => {
+      const job = jobStore.find(request.params.id);
+      if (!job) throw new ApiError('not_found', 'There is no such job.');
+      const canceled = ledger.atomically(() => {
+        audit.add(operatorOf(request), { action: 'job.cancel', target: job.id, tenant: job.tenant });
+        return jobs.cancel(job.id);
+      });
+      return view(canceled);
+    },
+  );
+
+  function view(job: JobRecord) {
+    const { tenant, attempt: attempts, engineFailures, interruptions } = job;
+    return { ...jobView(job, jobs), tenant, attempts, engineFailures, interruptions };
+  }
+};
