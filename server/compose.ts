@@ -37,6 +37,7 @@ import { prepareDemo } from './demo/demo.ts';
 import { closeDemoAccounts, type DemoAccounts, openDemoAccounts } from './demo/demo-accounts.ts';
 import { enginesFor } from './engines.ts';
 import { ImageLinks } from './files/image-links.ts';
+import { SignedLinks } from './files/signed-links.ts';
 import { HistoryStore } from './history/history-store.ts';
 import type { BaseApp } from './http/base-app.ts';
 import { IdempotencyStore } from './idempotency/idempotency-store.ts';
@@ -209,7 +210,8 @@ async function build(
     blockedPhrases: readPhrases(join(defaults, 'blocked-phrases.json')),
     onError: (error, message) => logger.error({ err: error }, message),
   });
-  const links = new ImageLinks(folder);
+  const signedLinks = new SignedLinks(installSecret(join(folder, 'link-secret')));
+  const links = new ImageLinks(folder, signedLinks);
   await links.start();
   closers.push(() => links.close());
 
@@ -265,6 +267,7 @@ async function build(
       ),
       payments,
       links,
+      signedLinks,
       jobFiles,
       features,
       publicUrl: config.tenant.publicUrl,

@@ -21,6 +21,7 @@ const canary = 'canary-of-ann';
 const withIds: Record<string, { id: string; body?: object; forKeys?: true }> = {
   'GET /v1/models/{id}': { id: 'no tenant’s' },
   'GET /images/{owner}/{file}': { id: 'link' },
+  'GET /files/{job}/{file}': { id: 'link' },
   'DELETE /api/v1/users/sessions/{id}': { id: 'session' },
   'PATCH /api/v1/company/users/{id}': { id: 'user', body: { role: 'admin' } },
   'DELETE /api/v1/company/users/{id}': { id: 'user' },
@@ -47,6 +48,7 @@ const open = [
   'GET /ready',
   'GET /openapi.json',
   'GET /images/{owner}/{file}',
+  'GET /files/{job}/{file}',
   'POST /api/v1/auth/register',
   'POST /api/v1/auth/verify-email',
   'POST /api/v1/auth/login',

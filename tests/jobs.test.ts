@@ -75,13 +75,44 @@ describe('a job', () => {
     expect(await balance()).toMatchObject({ posted: before.posted - 6, held: 0 });
     const list = await files(data.id);
     expect(list.map(({ metadata }: { metadata: { seed: number } }) => metadata.seed)).toEqual([7, 8, 9]);
-    const response = await fetch(appliance.tenantUrl + list[0].url, {
-      headers: { authorization: `Bearer ${ann.key}` },
-    });
+    const response = await fetch(list[0].url);
     expect(response.headers.get('content-disposition')).toBe('attachment; filename="picture-1.png"');
     expect(response.headers.get('x-content-type-options')).toBe('nosniff');
     const png = Buffer.from(await response.arrayBuffer());
     expect([png.length, png.subarray(1, 4).toString()]).toEqual([list[0].bytes, 'PNG']);
+  });
+
+  test('W4: a link needs no key, gives ranges, and is good for nothing else', async () => {
+    const { data } = await ask({}, ann.key, { prefer: 'wait=30' });
+    const [file] = await files(data.id);
+    const part = await fetch(file.url, { headers: { range: 'bytes=1-3' } });
+    expect([part.status, await part.text(), part.headers.get('content-range')]).toEqual([
+      206,
+      'PNG',
+      `bytes 1-3/${file.bytes}`,
+    ]);
+    const url = new URL(file.url);
+    const status = async (change: (changed: URL) => void): Promise<number> => {
+      const changed = new URL(url);
+      change(changed);
+      return (await fetch(changed)).status;
+    };
+    expect(await status(() => undefined)).toBe(200);
+    const later = String(Number(url.searchParams.get('expires')) + 1);
+    expect(await status((one) => one.searchParams.set('expires', later))).toBe(403);
+    expect(await status((one) => one.searchParams.set('signature', 'x'.repeat(43)))).toBe(403);
+    expect(
+      await status(
+        (one) => (one.pathname = one.pathname.replace(/.$/, (last) => (last === '0' ? '1' : '0'))),
+      ),
+    ).toBe(403);
+    expect(await status((one) => (one.pathname = '/files/..%2f..%2f/operator-token'))).toBe(403);
+    expect(await status((one) => one.searchParams.append('expires', later))).toBe(400);
+    expect(await status((one) => one.searchParams.delete('signature'))).toBe(400);
+    const many = Array.from({ length: 1_000 }, (_, i) => `${i}-${i}`).join(',');
+    const abused = await fetch(file.url, { headers: { range: `bytes=${many}` } });
+    expect([200, 206, 416]).toContain(abused.status);
+    expect((await abused.arrayBuffer()).byteLength).toBeLessThanOrEqual(file.bytes);
   });
 
   test('Prefer: wait holds the answer back until it is done', async () => {
@@ -224,7 +255,8 @@ describe('J6: cancelled', () => {
     expect(canceled.credits.charged).toBe(2 * there.length);
     const other = await ask();
     await ended(other.data.id);
-    expect(await files(data.id)).toEqual(there);
+    const ids = (list: { id: string }[]): string[] => list.map(({ id }) => id);
+    expect(ids(await files(data.id))).toEqual(ids(there));
     await vi.waitFor(() => {
       for (const { id } of there) expect(onDisk().some((name) => name.endsWith(id))).toBe(true);
       expect(onDisk().filter((name) => name.endsWith('.part'))).toEqual([]);
@@ -267,7 +299,7 @@ test('T2: another’s job is none', async () => {
     ['GET', data.urls.events],
     ['POST', data.urls.cancel],
     ['GET', data.urls.files],
-    ['GET', file.url],
+    ['GET', `/api/v1/download/${data.id}/files/${file.id}`],
   ] as const) {
     expect((await appliance.call(method, path, { as: bob.key })).status, path).toBe(404);
   }

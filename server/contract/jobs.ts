@@ -79,7 +79,8 @@ export const ArtefactView = Type.Object({
   contentType: Type.String(),
   bytes: Type.Integer(),
   metadata: Type.Record(Type.String(), Type.Unknown()),
-  url: Type.String(),
+  url: Type.String({ description: 'A link that needs no key, until it expires.' }),
+  expiresAt: Type.String(),
   createdAt: Type.String(),
 });
 

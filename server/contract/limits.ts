@@ -65,6 +65,8 @@ export const limits = {
     againMs: 1_000,
     closeMs: 3_000,
     waitSeconds: 60,
+    /** How long a link to a result is good. */
+    linkMs: 60 * 60_000,
   },
   page: { max: 100, default: 20 },
   idempotency: { keyCharacters: 255, answerBytes: 16 * 1024 * 1024, keptMs: 24 * 3_600_000 },

@@ -5,6 +5,9 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { limits } from '../contract/limits.ts';
 import { ImageLinks } from './image-links.ts';
+import { SignedLinks } from './signed-links.ts';
+
+const secret = Buffer.alloc(32, 1);
 
 let folder = '';
 let links: ImageLinks;
@@ -12,7 +15,7 @@ const picture = Buffer.from('a picture');
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'kilnhouse-links-'));
-  links = new ImageLinks(folder);
+  links = new ImageLinks(folder, new SignedLinks(secret));
   await links.start();
 });
 afterEach(() => {

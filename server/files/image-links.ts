@@ -1,8 +1,8 @@
-import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { limits } from '../contract/limits.ts';
-import { installSecret } from '../secrets/install-secret.ts';
+import type { SignedLinks } from './signed-links.ts';
 
 export interface ImageLink {
   /** Path and query; the caller puts the address before it. */
@@ -15,12 +15,12 @@ const idPattern = /^[0-9a-f]{32}$/;
 /** Pictures handed out as links that expire. A link is good for one object of one tenant, until its hour is over. */
 export class ImageLinks {
   readonly #folder: string;
-  readonly #secret: Buffer;
+  readonly #links: SignedLinks;
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(dataFolder: string) {
+  constructor(dataFolder: string, links: SignedLinks) {
     this.#folder = join(dataFolder, 'images');
-    this.#secret = installSecret(join(dataFolder, 'link-secret'));
+    this.#links = links;
   }
 
   async start(): Promise<void> {
@@ -38,16 +38,14 @@ export class ImageLinks {
     const expiresAt = Date.now() + limits.imageLink.lifetimeMs;
     await writeFile(join(this.#folder, `${id}.png`), png, { mode: 0o600 });
     const owner = ownerOf(tenant);
-    const signature = this.#sign(owner, id, expiresAt);
+    const signature = this.#links.sign({ tenant: owner, object: id }, expiresAt);
     return { path: `/images/${owner}/${id}.png?expires=${expiresAt}&signature=${signature}`, expiresAt };
   }
 
   /** The picture behind a link; null when anything about the link is not as it was given out. */
   async open(owner: string, id: string, expires: string, signature: string): Promise<Buffer | null> {
-    const expected = Buffer.from(this.#sign(owner, id, Number(expires)));
-    const given = Buffer.from(signature);
-    const genuine = expected.length === given.length && timingSafeEqual(expected, given);
-    if (!genuine || !idPattern.test(id) || !(Number(expires) > Date.now())) return null;
+    const target = { tenant: owner, object: id };
+    if (!idPattern.test(id) || !this.#links.isGood(target, expires, signature)) return null;
     return readFile(join(this.#folder, `${id}.png`)).catch(() => null);
   }
 
@@ -67,10 +65,6 @@ export class ImageLinks {
       const expired = at + limits.imageLink.lifetimeMs < Date.now();
       if (expired || held > limits.imageLink.storeBytes) await rm(path, { force: true });
     }
-  }
-
-  #sign(owner: string, id: string, expires: number): string {
-    return createHmac('sha256', this.#secret).update(`GET\n${owner}\n${id}\n${expires}`).digest('base64url');
   }
 }
 

@@ -1,5 +1,5 @@
 import { hash, randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { createReadStream, mkdirSync } from 'node:fs';
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -10,10 +10,11 @@ import type { Artefact } from './job-store.ts';
  * A file has its name only once it is whole and on disk.
  */
 export class ArtefactFiles {
-  readonly #folder: string;
+  readonly root: string;
 
-  constructor(folder: string) {
-    this.#folder = folder;
+  constructor(root: string) {
+    this.root = root;
+    mkdirSync(root, { recursive: true, mode: 0o700 });
   }
 
   async save({ tenant, job, id }: Pick<Artefact, 'tenant' | 'job' | 'id'>, bytes: Uint8Array): Promise<void> {
@@ -34,6 +35,11 @@ export class ArtefactFiles {
     return createReadStream(join(this.#of(tenant, job), id));
   }
 
+  /** Its folder and its name in there. */
+  locate({ tenant, job, id }: Artefact): { folder: string; name: string } {
+    return { folder: this.#of(tenant, job), name: id };
+  }
+
   /** Removes files of a job that belong to no result: a crash left them between writing and saying so. */
   async tidy(tenant: string, job: string, known: ReadonlySet<string>): Promise<void> {
     const folder = this.#of(tenant, job);
@@ -47,6 +53,6 @@ export class ArtefactFiles {
   }
 
   #of(tenant: string, job: string): string {
-    return join(this.#folder, hash('sha256', tenant).slice(0, 32), hash('sha256', job).slice(0, 32));
+    return join(this.root, hash('sha256', tenant).slice(0, 32), hash('sha256', job).slice(0, 32));
   }
 }

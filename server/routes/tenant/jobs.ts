@@ -1,7 +1,8 @@
+import staticFiles from '@fastify/static';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
-import { ErrorEnvelope } from '../../contract/errors.ts';
+import { ErrorBody, ErrorEnvelope } from '../../contract/errors.ts';
 import { ArtefactView, FileParams, JobParams, JobsQuery, JobView, NewJobQuery } from '../../contract/jobs.ts';
 import { limits } from '../../contract/limits.ts';
 import { QuoteView } from '../../contract/money.ts';
@@ -13,15 +14,24 @@ import { moment, success } from '../../http/envelope.ts';
 import { HeldReply } from '../../http/held-reply.ts';
 import { jobView, pageOf } from '../../http/views.ts';
 import type { Feature } from '../../jobs/feature.ts';
-import type { JobRecord } from '../../jobs/job-store.ts';
+import type { Artefact, JobRecord } from '../../jobs/job-store.ts';
 import { isFinal } from '../../jobs/states.ts';
-import { identityOf, isDryRun, sendKept, takeKey, tellLimits, type TenantDeps } from './tenant-context.ts';
+import {
+  addressOf,
+  identityOf,
+  isDryRun,
+  sendKept,
+  takeKey,
+  tellLimits,
+  type TenantDeps,
+} from './tenant-context.ts';
 
 const tags = ['Jobs'];
 
 /** Work that goes on without its caller: asked for, watched, cancelled, and its results fetched. */
 export const jobRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
-  const { jobs, jobStore, jobFiles, features, admission, idempotency } = deps;
+  const { jobs, jobStore, jobFiles, features, admission, idempotency, signedLinks } = deps;
+  await app.register(staticFiles, { root: jobFiles.root, serve: false });
 
   for (const feature of features.values()) {
     app.post(
@@ -161,12 +171,18 @@ export const jobRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps
     async (request) => {
       const { id } = own(request, request.params.id);
       return success(
-        jobStore.artefacts(id).map(({ job, tenant: _, createdAt, ...artefact }) => ({
-          ...artefact,
-          metadata: { ...artefact.metadata },
-          url: `/api/v1/download/${job}/files/${artefact.id}`,
-          createdAt: moment(createdAt),
-        })),
+        jobStore.artefacts(id).map(({ job, tenant, createdAt, ...artefact }) => {
+          const expiresAt = Date.now() + limits.jobs.linkMs;
+          const path = `/files/${job}/${artefact.id}`;
+          const signature = signedLinks.sign({ tenant, object: path }, expiresAt);
+          return {
+            ...artefact,
+            metadata: { ...artefact.metadata },
+            url: `${addressOf(deps, request)}${path}?expires=${expiresAt}&signature=${signature}`,
+            expiresAt: moment(expiresAt),
+            createdAt: moment(createdAt),
+          };
+        }),
       );
     },
   );
@@ -185,17 +201,48 @@ export const jobRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps
       const { id } = own(request, request.params.id);
       const artefact = jobStore.artefacts(id).find((one) => one.id === request.params.file);
       if (!artefact) throw new ApiError('not_found', 'There is no such file.');
-      return reply
-        .headers({
-          'content-type': artefact.contentType,
-          'content-length': artefact.bytes,
-          'content-disposition': `attachment; filename="${artefact.name}"`,
-          'x-content-type-options': 'nosniff',
-          'content-security-policy': "default-src 'none'; sandbox",
-        })
-        .send(jobFiles.read(artefact));
+      return send(reply, artefact);
     },
   );
+
+  app.get(
+    '/files/:job/:file',
+    {
+      config: { open: true },
+      schema: {
+        tags,
+        summary: 'One result behind a link that expires; ranges of it can be asked for',
+        params: Type.Object({ job: Type.String({ maxLength: 60 }), file: Type.String({ maxLength: 60 }) }),
+        querystring: Type.Object(
+          { expires: Type.String({ maxLength: 20 }), signature: Type.String({ maxLength: 100 }) },
+          { additionalProperties: false },
+        ),
+        response: { 200: Type.Unknown({ description: 'The file.' }), default: ErrorBody },
+      },
+    },
+    async (request, reply) => {
+      const { job, file } = request.params;
+      const { expires, signature } = request.query;
+      const artefact = jobStore.artefacts(job).find(({ id }) => id === file);
+      const target = { tenant: artefact?.tenant ?? '', object: `/files/${job}/${file}` };
+      if (!signedLinks.isGood(target, expires, signature) || !artefact)
+        throw new ApiError('forbidden', 'The link is not valid, or has expired.');
+      return send(reply, artefact);
+    },
+  );
+
+  /** A result as a file to keep: never shown as a page of ours, whatever is in it. */
+  function send(reply: FastifyReply, artefact: Artefact): FastifyReply {
+    const { folder, name } = jobFiles.locate(artefact);
+    return reply
+      .headers({
+        'content-type': artefact.contentType,
+        'content-disposition': `attachment; filename="${artefact.name}"`,
+        'x-content-type-options': 'nosniff',
+        'content-security-policy': "default-src 'none'; sandbox",
+      })
+      .sendFile(name, folder, { contentType: false, cacheControl: false, dotfiles: 'deny' });
+  }
 
   /** Puts a job down with everything that is held for it. Null when the request is answered already. */
   async function create(

@@ -10,6 +10,7 @@ import type { Actor } from '../../audit/audit-log.ts';
 import { limits } from '../../contract/limits.ts';
 import type { GenerationDeps } from '../../generation/text.ts';
 import type { ImageLinks } from '../../files/image-links.ts';
+import type { SignedLinks } from '../../files/signed-links.ts';
 import { addressKey } from '../../http/address.ts';
 import { ApiError } from '../../http/api-error.ts';
 import type { KeptAnswer, KeyedRun } from '../../idempotency/idempotency-store.ts';
@@ -27,6 +28,7 @@ export interface TenantDeps extends GenerationDeps, ExportDeps, AccountDeps {
   readonly company: Company;
   readonly payments: Payments | null;
   readonly links: ImageLinks;
+  readonly signedLinks: SignedLinks;
   readonly jobFiles: ArtefactFiles;
   readonly features: ReadonlyMap<string, Feature<unknown>>;
   readonly version: string;
