@@ -2,12 +2,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { cpuSeconds, type Program, residentMib, start, startAppliance, stop } from './gateway/programs.ts';
 import { requestsPerSecond } from './gateway/requests.ts';
 import { type StreamFigures, streams } from './gateway/streams.ts';
+import { benchJobs } from './jobs.ts';
 import { benchKeys, benchPairs, benchProof } from './money/ledger.ts';
 import { benchPriced } from './money/priced.ts';
 import { reportScheduler } from './scheduler/report.ts';
 import { printTable } from './table.ts';
 
-/* npm run bench [scheduler] [requests] [streams] [idle] [money]: ratios against a baseline of the same run, as tables. */
+/* npm run bench [scheduler] [requests] [streams] [idle] [money] [jobs]: ratios against a baseline of the same run, as tables. */
 const wanted = new Set(process.argv.slice(2));
 const runs = (name: string): boolean => wanted.size === 0 || wanted.has(name);
 
@@ -16,6 +17,7 @@ if (runs('requests')) await benchRequests();
 if (runs('streams')) await benchStreams();
 if (runs('idle')) await benchIdle();
 if (runs('money')) await benchMoney();
+if (runs('jobs')) benchJobs();
 
 /** Upstream, bare proxy and appliance side by side; each program a process of its own. */
 async function withPrograms(

@@ -1,4 +1,4 @@
-import type { Database } from 'better-sqlite3';
+import type { Database, Statement } from 'better-sqlite3';
 import type { Prices } from '../offers/prices.ts';
 import type { Vault } from '../secrets/vault.ts';
 import { isFinal, type JobEvent, type JobState, next } from './states.ts';
@@ -92,9 +92,13 @@ const columns = `select id, tenant, asked_by as askedBy, person, feature, model,
 export class JobStore {
   readonly #db: Database;
   readonly #vault: Vault;
+  readonly #heads: Statement<[], { id: string; tenant: string; model: string }>;
 
   constructor(db: Database, vault: Vault) {
     this.#db = db;
+    this.#heads = db.prepare(
+      "select min(id) as id, tenant, model from jobs where state = 'queued' group by tenant, model",
+    );
     this.#vault = vault;
   }
 
@@ -161,6 +165,30 @@ export class JobStore {
   /** Every job that has not ended, the oldest first. */
   open(): JobRecord[] {
     return this.#db.prepare<[], JobRecord>(`${columns} where finished_at is null order by id`).all();
+  }
+
+  /** The oldest queued job of every tenant for every model. */
+  heads(): { id: string; tenant: string; model: string }[] {
+    return this.#heads.all();
+  }
+
+  /** Queued jobs that were to begin by now. */
+  overdue(now: number): JobRecord[] {
+    return this.#db
+      .prepare<[number], JobRecord>(
+        `${columns} where state = 'queued' and start_by is not null and start_by <= ?`,
+      )
+      .all(now);
+  }
+
+  /** How many queued jobs were asked for before this one. */
+  queuedBefore(id: string): number {
+    return this.#db
+      .prepare<[string], number>(
+        "select count(*) from jobs indexed by jobs_open where finished_at is null and state = 'queued' and id < ?",
+      )
+      .pluck()
+      .get(id) as number;
   }
 
   openOf(tenant: string): number {

@@ -33,6 +33,9 @@ interface Running {
   progress: number;
 }
 
+/** The first in a line. */
+type Head = ReturnType<JobStore['heads']>[number];
+
 /** Why a job's work was told to stop. */
 class Canceled extends Error {
   override readonly name = 'Canceled';
@@ -77,19 +80,21 @@ export class Jobs {
     this.wake();
   }
 
-  /** Begins what can begin: of the tenant that has least running for its share, the oldest. */
+  /** Begins what can begin: of the tenant that has least running for its weight, the oldest. */
   wake(): void {
     if (this.#isClosed) return;
     const { store } = this.#parts;
-    const now = Date.now();
-    let isWaiting = false;
-    for (const job of this.#inOrder(store.open().filter(({ state }) => state === 'queued'))) {
-      if (job.startBy !== null && job.startBy <= now) {
-        this.#end(job, 'expire', 0, { errorCode: 'expired', errorMessage: 'It could not begin in time.' });
-      } else if (this.#running.size < limits.jobs.running && this.#mayBegin(job)) this.#begin(job);
-      else isWaiting = true;
+    for (const job of store.overdue(Date.now()))
+      this.#end(job, 'expire', 0, { errorCode: 'expired', errorMessage: 'It could not begin in time.' });
+    let heads = store.heads();
+    while (this.#running.size < limits.jobs.running) {
+      const first = this.#first(heads);
+      if (!first) break;
+      this.#begin(first.id);
+      heads = store.heads();
     }
-    if (isWaiting) {
+    if (heads.length > 0) {
+      // What has to wait for an engine, or for its time to be over, is looked at again.
       this.#again ??= setTimeout(() => {
         this.#again = null;
         this.wake();
@@ -102,10 +107,9 @@ export class Jobs {
     const running = this.#running.get(job.id)?.standing();
     if (running) return { position: running.position, etaMs: running.etaMs, reason: running.reason };
     if (job.state !== 'queued') return null;
-    const before = this.#parts.store.open().filter(({ id, state }) => state === 'queued' && id < job.id);
     const hasModel = this.#parts.gpu.model(job.model) !== undefined;
     return {
-      position: before.length + 1,
+      position: this.#parts.store.queuedBefore(job.id) + 1,
       etaMs: null,
       reason: hasModel ? 'tenant_concurrency' : 'engine_unavailable',
     };
@@ -173,27 +177,22 @@ export class Jobs {
     await Promise.race([Promise.all(ended), enough]);
   }
 
-  #inOrder(jobs: readonly JobRecord[]): JobRecord[] {
-    const load = new Map<string, number>();
-    const weightOf = (tenant: string): number => this.#parts.directory.tenant(tenant)?.limits.weight ?? 1;
-    for (const { job } of this.#running.values()) load.set(job.tenant, (load.get(job.tenant) ?? 0) + 1);
-    const keyed = jobs.map((job) => {
-      const count = load.get(job.tenant) ?? 0;
-      load.set(job.tenant, count + 1);
-      return { job, turn: count / weightOf(job.tenant) };
+  /** Whose turn it is, of those that can begin. */
+  #first(heads: readonly Head[]): Head | undefined {
+    const running = new Map<string, number>();
+    for (const { job } of this.#running.values()) running.set(job.tenant, (running.get(job.tenant) ?? 0) + 1);
+    const turns = heads.flatMap((head) => {
+      const tenant = this.#parts.directory.tenant(head.tenant);
+      const count = running.get(head.tenant) ?? 0;
+      const canBegin = tenant && !tenant.disabled && count < tenant.limits.concurrent;
+      if (!canBegin || !this.#parts.gpu.model(head.model)) return [];
+      return [{ head, turn: count / tenant.limits.weight }];
     });
-    return keyed.toSorted((a, b) => a.turn - b.turn || (a.job.id < b.job.id ? -1 : 1)).map(({ job }) => job);
+    return turns.toSorted((a, b) => a.turn - b.turn || (a.head.id < b.head.id ? -1 : 1))[0]?.head;
   }
 
-  #mayBegin({ tenant: id, model }: JobRecord): boolean {
-    const tenant = this.#parts.directory.tenant(id);
-    if (!tenant || tenant.disabled || !this.#parts.gpu.model(model)) return false;
-    const running = [...this.#running.values()].filter(({ job }) => job.tenant === id).length;
-    return running < tenant.limits.concurrent;
-  }
-
-  #begin(queued: JobRecord): void {
-    const job = this.#parts.store.claim(queued.id, this.#boot);
+  #begin(id: string): void {
+    const job = this.#parts.store.claim(id, this.#boot);
     if (!job) return;
     const abort = new AbortController();
     const running: Running = {

@@ -41,6 +41,10 @@ create table jobs (
 ) strict;
 create index jobs_open on jobs (id) where finished_at is null;
 create index jobs_by_tenant on jobs (tenant, id);
+-- Who is first in each line, without reading the lines.
+create index jobs_queued on jobs (tenant, model, id) where state = 'queued';
+create index jobs_to_start_by on jobs (start_by) where state = 'queued' and start_by is not null;
+create index jobs_ended on jobs (tenant, finished_at) where finished_at is not null;
 
 -- J8: the only ways from one state to another; server/jobs/states.ts says the same.
 create trigger jobs_move_along_the_edges before update of state on jobs
