@@ -22,7 +22,7 @@ export interface JobParts {
   readonly ledger: Ledger;
   readonly usage: UsageStore;
   readonly directory: Directory;
-  readonly onError: (error: unknown, job: string) => void;
+  readonly onError: (error: unknown, job: string | null) => void;
 }
 
 interface Running {
@@ -83,6 +83,23 @@ export class Jobs {
   /** Begins what can begin: of the tenant that has least running for its weight, the oldest. */
   wake(): void {
     if (this.#isClosed) return;
+    let isWaiting = true;
+    try {
+      isWaiting = this.#beginWhatCan();
+    } catch (error) {
+      // A full disk: nothing begins, and it is tried again.
+      this.#parts.onError(error, null);
+    }
+    if (!isWaiting) return;
+    // What has to wait for an engine, or for its time to be over, is looked at again.
+    this.#again ??= setTimeout(() => {
+      this.#again = null;
+      this.wake();
+    }, limits.jobs.againMs).unref();
+  }
+
+  /** Whether some have to wait. */
+  #beginWhatCan(): boolean {
     const { store } = this.#parts;
     for (const job of store.overdue(Date.now()))
       this.#end(job, 'expire', 0, { errorCode: 'expired', errorMessage: 'It could not begin in time.' });
@@ -93,13 +110,7 @@ export class Jobs {
       this.#begin(first.id);
       heads = store.heads();
     }
-    if (heads.length > 0) {
-      // What has to wait for an engine, or for its time to be over, is looked at again.
-      this.#again ??= setTimeout(() => {
-        this.#again = null;
-        this.wake();
-      }, limits.jobs.againMs).unref();
-    }
+    return heads.length > 0;
   }
 
   /** Where a job is in its own line: how many of all tenants' are before it, or the GPU's own account of it. */
@@ -200,7 +211,9 @@ export class Jobs {
       abort,
       standing: () => undefined,
       progress: job.progress,
-      ended: Promise.resolve().then(() => this.#work(job, running)),
+      ended: Promise.resolve()
+        .then(() => this.#work(job, running))
+        .catch((error: unknown) => this.#parts.onError(error, job.id)),
     };
     this.#running.set(job.id, running);
     this.#tell(job.id);
@@ -231,9 +244,11 @@ export class Jobs {
       this.#settleFailure(job, running, timings, error);
     } finally {
       this.#running.delete(job.id);
-      await this.#tidy(job);
       this.#tell(job.id);
       this.wake();
+      // One that goes on tidies up when it begins again, which may be at this moment.
+      const state = store.find(job.id)?.state;
+      if (state === undefined || isFinal(state)) await this.#tidy(job);
     }
   }
 

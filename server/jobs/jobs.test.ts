@@ -1,0 +1,255 @@
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Database } from 'better-sqlite3';
+import { Type } from 'typebox';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { EngineError } from '../../gpu/engines/engine-error.ts';
+import type { Gpu } from '../../gpu/gpu.ts';
+import { limits } from '../contract/limits.ts';
+import { newId } from '../db/ids.ts';
+import { openDatabase } from '../db/open.ts';
+import { Ledger } from '../ledger/ledger.ts';
+import { proveLedger } from '../ledger/proof.ts';
+import { Offers } from '../offers/offers.ts';
+import { Vault } from '../secrets/vault.ts';
+import { Directory } from '../tenants/directory.ts';
+import { FileTenants, identityOf } from '../tenants/file-tenants.ts';
+import { KeyStore } from '../tenants/key-store.ts';
+import { TenantStore } from '../tenants/tenant-store.ts';
+import { UsageStore } from '../usage/usage-store.ts';
+import { ArtefactFiles } from './artefact-files.ts';
+import type { Feature, JobContext } from './feature.ts';
+import { JobStore } from './job-store.ts';
+import { Jobs } from './jobs.ts';
+
+/* The runner alone, with a feature whose steps the test lets through one by one. */
+let db: Database;
+let store: JobStore;
+let ledger: Ledger;
+let jobs: Jobs;
+let offers: Offers;
+const closers: (() => unknown)[] = [];
+/** Steps that wait to be let through, by job. */
+let waiting: { job: string; step: string; go: () => void; fail: (error: Error) => void }[] = [];
+let hasModel = true;
+const problems: unknown[] = [];
+
+const feature: Feature<{ id: string; steps: number }> = {
+  name: 'test',
+  path: '/test',
+  summary: 'A test',
+  body: Type.Object({}),
+  modality: 'image',
+  wish: ({ steps }) => ({
+    prompts: '',
+    work: () => ({ kind: 'image', count: steps, width: 64, height: 64, steps: 1 }),
+  }),
+  prepare: (input) => input,
+  steps: ({ steps }) => steps,
+  async run({ id, steps }, context: JobContext) {
+    for (let index = 1; index <= steps; index += 1) {
+      const step = `step-${index}`;
+      await context.step(step, async (results) => {
+        await new Promise<void>((go, fail) => waiting.push({ job: id, step, go, fail }));
+        await results.add({ name: step, contentType: 'text/plain', bytes: Buffer.from(step), metadata: {} });
+      });
+    }
+    return { images: steps };
+  },
+};
+
+function open(): Jobs {
+  const files = new FileTenants();
+  for (const [name, plan] of [
+    ['small', 'free'],
+    ['big', 'enterprise'],
+  ] as const)
+    files.add(name, identityOf(name, { name, plan, credits: true }, offers.plans));
+  const keys = new KeyStore(db, () => undefined);
+  const usage = new UsageStore(db, () => undefined);
+  closers.push(
+    () => keys.close(),
+    () => usage.close(),
+  );
+  return new Jobs({
+    store,
+    ledger,
+    usage,
+    files: new ArtefactFiles(mkdtempSync(join(tmpdir(), 'kilnhouse-jobs-'))),
+    features: new Map([[feature.name, feature as Feature<unknown>]]),
+    directory: new Directory({ db, files, tenants: new TenantStore(db, offers), keys }),
+    gpu: { model: (id: string) => (hasModel ? { id } : undefined) } as unknown as Gpu,
+    onError: (error) => problems.push(error),
+  });
+}
+
+beforeEach(() => {
+  db = openDatabase(':memory:');
+  offers = new Offers(db);
+  store = new JobStore(db, new Vault(Buffer.alloc(32, 1)));
+  ledger = new Ledger(db);
+  waiting = [];
+  hasModel = true;
+  problems.length = 0;
+  for (const tenant of ['small', 'big'])
+    ledger.grant({ id: tenant, account: `file:${tenant}`, credits: 1_000, reason: 'test' });
+  jobs = open();
+});
+afterEach(async () => {
+  for (const { fail } of waiting) fail(new Error('the test is over'));
+  await jobs.close();
+  for (const close of closers.splice(0)) close();
+});
+
+function add(tenant = 'big', steps = 1, startBy: number | null = null): string {
+  const id = newId('job');
+  const creditsHeld = 2 * steps;
+  ledger.atomically(() => {
+    ledger.hold({ id, account: `file:${tenant}`, credits: creditsHeld, reason: 'test' });
+    const job = { id, tenant, askedBy: 'k', person: null, feature: 'test', model: 'm', creditsHeld, startBy };
+    store.create(job, { id, steps }, offers.prices);
+  });
+  return id;
+}
+const stateOf = (id: string) => store.find(id)?.state;
+const letThrough = async (count: number): Promise<void> => {
+  await vi.waitFor(() => expect(waiting.length).toBeGreaterThanOrEqual(count));
+  for (const { go } of waiting.splice(0, count)) go();
+};
+const balance = (tenant: string) => ledger.balance(`file:${tenant}`);
+
+test('J5: a tenant with one job does not wait for another’s hundred', async () => {
+  for (let i = 0; i < 100; i += 1) add('big');
+  const one = add('small');
+  jobs.wake();
+  await vi.waitFor(() => expect(waiting).toHaveLength(limits.jobs.running));
+  expect(waiting.map(({ job }) => job)).toContain(one);
+});
+
+test('no more of a tenant at once than its plan allows', async () => {
+  for (let i = 0; i < 5; i += 1) add('small');
+  jobs.wake();
+  await vi.waitFor(() => expect(waiting).toHaveLength(2));
+  await letThrough(1);
+  await vi.waitFor(() => expect(waiting).toHaveLength(2));
+  expect(store.open().filter(({ state }) => state === 'queued')).toHaveLength(2);
+});
+
+test('J3: what an earlier run left goes on after its last finished step, and is charged once', async () => {
+  const id = add('big', 3);
+  jobs.wake();
+  await letThrough(1);
+  await vi.waitFor(() => expect(store.finishedSteps(id)).toBe(1));
+  // Another run of the appliance, as after a crash; the worker of this one still thinks that it works.
+  const late = waiting.splice(0);
+  const next = open();
+  next.start();
+  await vi.waitFor(() => expect(waiting.map(({ step }) => step)).toEqual(['step-2']));
+  for (const { go } of late) go();
+  await letThrough(1);
+  await letThrough(1);
+  await vi.waitFor(() => expect(stateOf(id)).toBe('succeeded'));
+  expect(store.find(id)).toMatchObject({ attempt: 2, interruptions: 1, credits: 6 });
+  expect(store.artefacts(id)).toHaveLength(3);
+  expect(balance('big')).toEqual({ posted: 994, held: 0, available: 994 });
+  await next.close();
+});
+
+test('J4: one under which the appliance stops again and again is parked, and not charged', () => {
+  const id = add('big');
+  for (let i = 0; i <= limits.jobs.interruptions; i += 1) {
+    if (stateOf(id) !== 'queued') break;
+    store.claim(id, `boot-${i}`);
+    const next = open();
+    void next.close();
+    next.start();
+  }
+  expect(store.find(id)).toMatchObject({ state: 'failed', errorCode: 'poison', credits: 0 });
+  expect(balance('big')).toMatchObject({ posted: 1_000, held: 0 });
+});
+
+test('J4: engines that die under a job: twice is forgiven', async () => {
+  const id = add('big');
+  jobs.wake();
+  for (let i = 0; i <= limits.jobs.engineFailures; i += 1) {
+    await vi.waitFor(() => expect(waiting).toHaveLength(1));
+    waiting.splice(0)[0]?.fail(new EngineError('failed', 'it died'));
+  }
+  await vi.waitFor(() => expect(store.find(id)).toMatchObject({ state: 'failed', errorCode: 'poison' }));
+  expect(balance('big')).toMatchObject({ posted: 1_000, held: 0 });
+});
+
+test('J6: cancel is final, and costs what was finished', async () => {
+  const id = add('big', 4);
+  jobs.wake();
+  await letThrough(1);
+  await vi.waitFor(() => expect(waiting).toHaveLength(1));
+  expect(jobs.cancel(id)).toMatchObject({ state: 'canceled', credits: 2 });
+  await letThrough(1);
+  expect(store.artefacts(id)).toHaveLength(1);
+  expect(jobs.cancel(id)).toMatchObject({ state: 'canceled', credits: 2 });
+  expect(balance('big')).toEqual({ posted: 998, held: 0, available: 998 });
+});
+
+test('a shutdown puts jobs back without holding it against them', async () => {
+  const id = add('big');
+  jobs.wake();
+  await vi.waitFor(() => expect(waiting).toHaveLength(1));
+  const closing = jobs.close();
+  for (const { go } of waiting.splice(0)) go();
+  await closing;
+  expect(store.find(id)).toMatchObject({ state: 'queued', interruptions: 0 });
+  expect(balance('big').held).toBe(2);
+});
+
+test('what cannot begin in time is dropped; what waits for an engine begins when it is there', async () => {
+  hasModel = false;
+  const late = add('big', 1, Date.now() - 1);
+  const patient = add('big');
+  jobs.wake();
+  expect([stateOf(late), stateOf(patient)]).toEqual(['expired', 'queued']);
+  expect(jobs.standing(store.find(patient)!)).toMatchObject({ position: 1, reason: 'engine_unavailable' });
+  hasModel = true;
+  await vi.waitFor(() => expect(waiting).toHaveLength(1), { timeout: 5_000 });
+});
+
+test('D2: a full disk stops nothing for good', async () => {
+  const id = add('big');
+  db.exec("create trigger full before update on jobs begin select raise(abort, 'full'); end");
+  jobs.wake();
+  expect(problems).toHaveLength(1);
+  expect(stateOf(id)).toBe('queued');
+  db.exec('drop trigger full');
+  await vi.waitFor(() => expect(waiting).toHaveLength(1), { timeout: 5_000 });
+});
+
+test('L10: however jobs end, each has one row of usage, and the sums hold', async () => {
+  const ids = Array.from({ length: 6 }, () => add('big', 2));
+  jobs.wake();
+  await vi.waitFor(() => expect(waiting).toHaveLength(6));
+  jobs.cancel(ids[0]!);
+  const [failing] = waiting.splice(
+    waiting.findIndex(({ job }) => job === ids[1]),
+    1,
+  );
+  failing?.fail(new Error('a fault of ours'));
+  await vi.waitFor(
+    () => {
+      for (const { go } of waiting.splice(0)) go();
+      expect(store.open()).toEqual([]);
+    },
+    { timeout: 5_000 },
+  );
+  const rows = db.prepare('select id, credits, status from usage order by id').all();
+  expect(rows).toEqual(
+    ids
+      .map((id, i) => ({
+        id,
+        credits: i > 1 ? 4 : 0,
+        status: i > 1 ? 'ok' : i === 0 ? 'abandoned' : 'failed',
+      }))
+      .toSorted((a, b) => (a.id < b.id ? -1 : 1)),
+  );
+  expect(proveLedger(db)).toMatchObject({ faults: [], spent: 16, held: 0 });
+});
