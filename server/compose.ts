@@ -68,6 +68,8 @@ import { TenantStore } from './tenants/tenant-store.ts';
 import { createTenantsFile, watchTenantsFile } from './tenants/tenants-file.ts';
 import { UsageStore } from './usage/usage-store.ts';
 import { version } from './version.ts';
+import { WebhookSender } from './webhooks/webhook-sender.ts';
+import { WebhookStore } from './webhooks/webhook-store.ts';
 
 export interface Appliance {
   readonly tenantUrl: string;
@@ -215,6 +217,11 @@ async function build(
   await links.start();
   closers.push(() => links.close());
 
+  const webhooks = new WebhookStore(db, vault);
+  const webhookSender = new WebhookSender(webhooks, config.webhooks.allow, (error) =>
+    logger.error({ err: error }, 'a webhook could not be sent'),
+  );
+  closers.push(() => webhookSender.close());
   const jobStore = new JobStore(db, vault);
   const jobFiles = new ArtefactFiles(join(folder, 'artefacts'));
   const features = new Map<string, Feature<unknown>>([
@@ -229,10 +236,11 @@ async function build(
     ledger,
     usage,
     directory: accounts.directory,
+    emit: (tenant, type, data) => webhooks.emit(tenant, type, data),
     onError: (error, job) => logger.error({ err: error, job }, 'the end of a job could not be written'),
   });
 
-  const sweeper = new Sweeper(db, { ...accounts, history, idempotency, jobs }, (error) =>
+  const sweeper = new Sweeper(db, { ...accounts, history, idempotency, jobs, webhooks }, (error) =>
     logger.error({ err: error }, 'a chore of the sweeper failed'),
   );
   closers.push(() => sweeper.close());
@@ -253,6 +261,7 @@ async function build(
     orders,
     jobs,
     jobStore,
+    webhooks,
     company,
     version,
     demo: demo !== null,
@@ -268,6 +277,7 @@ async function build(
       payments,
       links,
       signedLinks,
+      webhookAllowed: config.webhooks.allow,
       jobFiles,
       features,
       publicUrl: config.tenant.publicUrl,

@@ -31,6 +31,10 @@ const withIds: Record<string, { id: string; body?: object; forKeys?: true }> = {
   'DELETE /api/v1/api-keys/{id}': { id: 'key' },
   'GET /api/v1/payments/orders/{id}': { id: 'order' },
   'DELETE /api/v1/history/{id}': { id: 'history', forKeys: true },
+  'DELETE /api/v1/webhooks/{id}': { id: 'webhook' },
+  'POST /api/v1/webhooks/{id}/test': { id: 'webhook' },
+  'GET /api/v1/webhooks/{id}/deliveries': { id: 'webhook' },
+  'POST /api/v1/webhooks/{id}/deliveries/{delivery}/replay': { id: 'webhook' },
   'GET /api/v1/inference/{id}': { id: 'job', forKeys: true },
   'GET /api/v1/inference/{id}/result': { id: 'job', forKeys: true },
   'GET /api/v1/jobs/{id}': { id: 'job', forKeys: true },
@@ -106,6 +110,8 @@ const forAdmins = [
   'GET /api/v1/company/export',
   'POST /api/v1/payments/create-checkout',
   'GET /api/v1/payments/orders',
+  'GET /api/v1/webhooks',
+  'POST /api/v1/webhooks',
   'DELETE /api/v1/payments/subscription',
 ];
 
@@ -119,7 +125,9 @@ const routes = async (): Promise<string[]> => {
 /** Calls a route with an id in its place. */
 function call(route: string, id: string, as?: string, body?: object): Promise<Answer> {
   const [method = '', path = ''] = route.split(' ');
-  const filled = route.includes('{owner}') ? id : path.replace('{id}', id).replace('{file}', 'art_0');
+  const filled = route.includes('{owner}')
+    ? id
+    : path.replace('{id}', id).replace('{file}', 'art_0').replace('{delivery}', 'dlv_0');
   return appliance.call(method, filled, { as, body });
 }
 
@@ -162,6 +170,10 @@ beforeAll(async () => {
     body: { prompt: canary },
     headers: { prefer: 'wait=30' },
   });
+  const webhook = await appliance.call('POST', '/api/v1/webhooks', {
+    as,
+    body: { url: `https://example.com/${canary}` },
+  });
   const sessions = await appliance.call('GET', '/api/v1/users/sessions', { as });
   const history = await appliance.call('GET', '/api/v1/history', { as });
   anns = {
@@ -174,6 +186,7 @@ beforeAll(async () => {
     session: sessions.data[0].id,
     history: history.data.items[0].id,
     job: job.data.id,
+    webhook: webhook.data.id,
   };
   for (const [kind, id] of Object.entries(anns)) expect(id, kind).toBeTruthy();
 });
@@ -273,7 +286,7 @@ describe('who has no business here', () => {
   });
 
   test('a member does nothing that is for administrators', async () => {
-    const people = Object.keys(withIds).filter((route) => /company|orders/.test(route));
+    const people = Object.keys(withIds).filter((route) => /company|orders|webhooks/.test(route));
     for (const route of [...forAdmins, ...people]) {
       const { status } = await call(
         route,

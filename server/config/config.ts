@@ -165,6 +165,21 @@ export const Config = Type.Object(
       },
       'E-mail.',
     ),
+    webhooks: group(
+      {
+        allow: Type.Array(
+          Type.String({
+            pattern: '^([0-9]{1,3}(\\.[0-9]{1,3}){3}(/[0-9]{1,2})?|[0-9a-fA-F:]+(/[0-9]{1,3})?)$',
+          }),
+          {
+            default: [],
+            description:
+              'Addresses or ranges (10.0.0.0/8) beside the internet that tenants may have told of events. Empty: none.',
+          },
+        ),
+      },
+      'What tenants’ own servers are told.',
+    ),
     payments: group(
       {
         stripeSecretKey: Optional(Type.String(), 'Secret key of Stripe. Without it there are no payments.'),

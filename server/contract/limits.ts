@@ -68,6 +68,17 @@ export const limits = {
     /** How long a link to a result is good. */
     linkMs: 60 * 60_000,
   },
+  webhooks: {
+    perTenant: 20,
+    urlCharacters: 2_000,
+    atOnce: 8,
+    timeoutMs: 15_000,
+    answerBytes: 64 * 1024,
+    /** After so long without one success an endpoint is not told any more. */
+    failingMs: 5 * 24 * 3_600_000,
+    /** Deliveries that are over are kept so long, to be looked at and sent again. */
+    keptMs: 14 * 24 * 3_600_000,
+  },
   page: { max: 100, default: 20 },
   idempotency: { keyCharacters: 255, answerBytes: 16 * 1024 * 1024, keptMs: 24 * 3_600_000 },
   /** Priced text without a bound of its own gets this one, so that what it can cost is known before. */

@@ -10,6 +10,9 @@ const prefixes = {
   mail: 'msg',
   job: 'job',
   artefact: 'art',
+  webhook: 'whk',
+  event: 'evt',
+  delivery: 'dlv',
 } as const;
 
 /** A new id, which says what it is of and sorts by when it was made: `usr_019a...`. */

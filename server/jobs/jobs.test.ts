@@ -80,6 +80,7 @@ function open(): Jobs {
     features: new Map([[feature.name, feature as Feature<unknown>]]),
     directory: new Directory({ db, files, tenants: new TenantStore(db, offers), keys }),
     gpu: { model: (id: string) => (hasModel ? { id } : undefined) } as unknown as Gpu,
+    emit: () => undefined,
     onError: (error) => problems.push(error),
   });
 }

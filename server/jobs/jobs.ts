@@ -22,6 +22,8 @@ export interface JobParts {
   readonly ledger: Ledger;
   readonly usage: UsageStore;
   readonly directory: Directory;
+  /** Tells the tenant's endpoints. Called inside the transaction of what happened. */
+  readonly emit: (tenant: string, type: string, data: object) => void;
   readonly onError: (error: unknown, job: string | null) => void;
 }
 
@@ -220,7 +222,7 @@ export class Jobs {
   }
 
   async #work(job: JobRecord, running: Running): Promise<void> {
-    const { store, features } = this.#parts;
+    const { store, features, ledger } = this.#parts;
     const timings: Timings = {
       queuedMs: job.queueMs,
       swapMs: job.swapMs,
@@ -234,7 +236,7 @@ export class Jobs {
         throw new ApiError('internal_error', `The feature "${job.feature}" is not here any more.`);
       const input = store.input(job.id);
       await this.#tidy(job);
-      store.move(job.id, 'begin', {}, job.attempt);
+      ledger.atomically(() => this.#emit(store.move(job.id, 'begin', {}, job.attempt)));
       this.#tell(job.id);
       const context = this.#contextOf(job, running, timings);
       const used = await feature.run(input, context);
@@ -330,9 +332,10 @@ export class Jobs {
     ledger.atomically(() => {
       const price = priceOf(store.prices(job.id), workDone(work, used));
       const credits = Math.min(job.creditsHeld, price);
-      store.move(job.id, 'finish', { credits, progress: 1, ...timesOf(timings) }, job.attempt);
+      const done = store.move(job.id, 'finish', { credits, progress: 1, ...timesOf(timings) }, job.attempt);
       if (job.creditsHeld > 0) ledger.post(job.id, credits);
       usage.addNow(rowOf(job, 'ok', null, credits, timings, used));
+      this.#emit(done);
     });
   }
 
@@ -374,8 +377,13 @@ export class Jobs {
       else if (job.creditsHeld > 0) ledger.void(job.id, change.errorCode ?? ended.state);
       const status = event === 'cancel' ? 'abandoned' : event === 'expire' ? 'refused' : 'failed';
       usage.addNow(rowOf(ended, status, change.errorCode ?? ended.state, credits, null, {}));
+      this.#emit(ended);
     });
     this.#tell(job.id);
+  }
+
+  #emit({ id, tenant, feature, state, credits, errorCode }: JobRecord): void {
+    this.#parts.emit(tenant, `job.${state}`, { id, feature, state, credits, error: errorCode });
   }
 
   /** The part of what is held that the finished steps are of the whole, in the customer's favour. */

@@ -3,12 +3,14 @@ import type { UserRecord } from '../accounts/user-store.ts';
 import type { Actor } from '../audit/audit-log.ts';
 import type { HistoryStore } from '../history/history-store.ts';
 import type { Jobs } from '../jobs/jobs.ts';
+import type { WebhookStore } from '../webhooks/webhook-store.ts';
 import type { IdempotencyStore } from '../idempotency/idempotency-store.ts';
 
 export interface ErasureDeps extends AccountDeps {
   readonly history: HistoryStore;
   readonly idempotency: IdempotencyStore;
   readonly jobs: Jobs;
+  readonly webhooks: WebhookStore;
 }
 
 /**
@@ -37,6 +39,7 @@ export function eraseCompany(deps: ErasureDeps, tenant: string, actor: Actor): v
     for (const { email } of deps.users.ofTenant(tenant)) forgetAddress(deps, email);
     for (const { email } of deps.invitations.list(tenant)) forgetAddress(deps, email);
     deps.jobs.forget(tenant);
+    deps.webhooks.removeOf(tenant);
     deps.audit.forgetAddresses({ tenant });
     deps.idempotency.removeOf(tenant);
     deps.tenants.remove(tenant);

@@ -46,6 +46,7 @@ export function* exportOfCompany(deps: ExportDeps, tenant: string): Generator<Ex
   }
   for (const invitation of deps.invitations.list(tenant)) yield { type: 'invitation', ...invitation };
   for (const key of deps.keys.list(tenant)) yield { type: 'key', ...key };
+  for (const webhook of deps.webhooks.list(tenant)) yield { type: 'webhook', ...webhook };
   for (const order of deps.orders.all(tenant)) yield { type: 'order', ...order };
   for (const line of statement(deps.db, tenant)) yield { type: 'transaction', ...line };
   for (const row of deps.usage.rows(tenant)) yield { type: 'request', ...row };

@@ -1,3 +1,4 @@
+import { limits } from '../contract/limits.ts';
 import type { Database } from 'better-sqlite3';
 import type { ErasureDeps } from './erase.ts';
 
@@ -19,7 +20,7 @@ export class Sweeper {
   }
 
   sweep(): void {
-    const { ledger, sessions, mailedTokens, invitations, outbox, idempotency, jobs } = this.#deps;
+    const { ledger, sessions, mailedTokens, invitations, outbox, idempotency, jobs, webhooks } = this.#deps;
     const chores = [
       () => ledger.expire(),
       () => sessions.sweep(),
@@ -28,6 +29,7 @@ export class Sweeper {
       () => outbox.sweep(),
       () => idempotency.sweep(),
       () => jobs.sweep(),
+      () => webhooks.sweep(Date.now() - limits.webhooks.keptMs),
       () => sweepHistory(this.#db, this.#deps),
     ];
     for (const chore of chores) {

@@ -21,6 +21,7 @@ import type { Identity } from '../../tenants/tenant.ts';
 import type { TenantDeps } from './tenant-context.ts';
 import { textRoutes } from './text.ts';
 import { userRoutes } from './users.ts';
+import { webhookRoutes } from './webhooks.ts';
 
 /** Stands in the corner of the documentation's page. */
 const wordmark =
@@ -87,6 +88,7 @@ export async function tenantApp(deps: TenantDeps, logger: FastifyBaseLogger): Pr
     paymentRoutes,
     historyRoutes,
     jobRoutes,
+    webhookRoutes,
   ];
   for (const routes of families) await app.register(routes, deps);
   return app;

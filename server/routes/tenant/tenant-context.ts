@@ -29,6 +29,8 @@ export interface TenantDeps extends GenerationDeps, ExportDeps, AccountDeps {
   readonly payments: Payments | null;
   readonly links: ImageLinks;
   readonly signedLinks: SignedLinks;
+  /** Addresses beside the internet that may be told of events. */
+  readonly webhookAllowed: readonly string[];
   readonly jobFiles: ArtefactFiles;
   readonly features: ReadonlyMap<string, Feature<unknown>>;
   readonly version: string;
