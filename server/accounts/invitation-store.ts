@@ -1,7 +1,7 @@
 import type { Database } from 'better-sqlite3';
 import { newId } from '../db/ids.ts';
 import type { Role } from '../tenants/tenant.ts';
-import { hashToken, secretToken } from './mailed-tokens.ts';
+import { hashToken, secretToken } from '../secrets/secret-token.ts';
 
 export interface Invitation {
   readonly id: string;

@@ -1,5 +1,5 @@
-import { createHash, randomBytes } from 'node:crypto';
 import type { Database } from 'better-sqlite3';
+import { hashToken, secretToken } from '../secrets/secret-token.ts';
 
 export type Purpose = 'reset' | 'verify';
 
@@ -35,12 +35,4 @@ export class MailedTokens {
   sweep(): void {
     this.#db.prepare('delete from mailed_tokens where expires_at <= ?').run(Date.now());
   }
-}
-
-export function secretToken(): string {
-  return randomBytes(32).toString('base64url');
-}
-
-export function hashToken(token: string): string {
-  return createHash('sha256').update(token).digest('hex');
 }

@@ -1,7 +1,7 @@
-import { createHash, randomBytes } from 'node:crypto';
 import type { Database } from 'better-sqlite3';
 import { limits } from '../contract/limits.ts';
 import { newId } from '../db/ids.ts';
+import { hashToken, secretToken } from '../secrets/secret-token.ts';
 
 export interface Origin {
   readonly address: string;
@@ -53,7 +53,7 @@ export class SessionStore {
                join sessions session on session.id = token.session
              where token.hash = ? and session.ended_at is null and session.expires_at > ?`,
           )
-          .get(hashOf(token), now);
+          .get(hashToken(token), now);
         if (!found) return null;
         if (found.used_at !== null && found.used_at < now - limits.session.refreshGraceMs) {
           this.end(found.session);
@@ -61,7 +61,7 @@ export class SessionStore {
         }
         this.#db
           .prepare('update refresh_tokens set used_at = coalesce(used_at, ?) where hash = ?')
-          .run(now, hashOf(token));
+          .run(now, hashToken(token));
         this.#db
           .prepare('update sessions set expires_at = ? where id = ?')
           .run(now + limits.session.refreshMs, found.session);
@@ -100,14 +100,10 @@ export class SessionStore {
   }
 
   #issue(session: string): string {
-    const token = randomBytes(32).toString('base64url');
+    const token = secretToken();
     this.#db
       .prepare('insert into refresh_tokens (hash, session, created_at) values (?, ?, ?)')
-      .run(hashOf(token), session, Date.now());
+      .run(hashToken(token), session, Date.now());
     return token;
   }
-}
-
-function hashOf(token: string): string {
-  return createHash('sha256').update(token).digest('hex');
 }

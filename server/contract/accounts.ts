@@ -19,7 +19,7 @@ const GivenPassword = Type.String({ minLength: 1, maxLength: limits.password.max
 const Token = Type.String({ minLength: 20, maxLength: 200 });
 export const Role = Type.Union([Type.Literal('admin'), Type.Literal('member')]);
 /** Names that may be used; `*` stands for any characters. */
-export const Patterns = Type.Array(Type.String({ minLength: 1, maxLength: 200 }), {
+const Patterns = Type.Array(Type.String({ minLength: 1, maxLength: 200 }), {
   maxItems: limits.key.patterns,
   description: 'Names that may be used; * stands for any characters.',
 });

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { History, InvitationView, KeyView, Name, Patterns, Role, UserView } from './accounts.ts';
+import { History, InvitationView, KeyView, Name, Role, UserView } from './accounts.ts';
 import { limits } from './limits.ts';
 import { BalanceView, OrderView } from './money.ts';
 import { Nullable, PageOf } from './platform.ts';
@@ -98,16 +98,6 @@ export const MadeInvitationView = Type.Object({
   ...InvitationView.properties,
   token: Type.String({ description: 'What accepts it; shown only now, and in the message in the outbox.' }),
 });
-
-export const OperatorUserBody = Type.Object(
-  {
-    role: Type.Optional(Role),
-    disabled: Type.Optional(Type.Boolean()),
-    models: Type.Optional(Nullable(Patterns)),
-    features: Type.Optional(Nullable(Patterns)),
-  },
-  { ...closed, minProperties: 1 },
-);
 
 const OperatorOrderView = Type.Object({
   ...OrderView.properties,

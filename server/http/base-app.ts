@@ -146,12 +146,12 @@ function strictBodies(app: BaseApp): void {
   );
 }
 
+type Check = ReturnType<FastifySchemaCompiler<unknown>>;
+
 /**
  * Checks and writers of answers are made when a route is first used: there are well over a hundred, and most of a
  * start would go into making them all.
  */
-type Check = ReturnType<FastifySchemaCompiler<unknown>>;
-
 function atFirstUse(ajv: Ajv, schema: object): Check {
   let validate: ValidateFunction | null = null;
   const check: Check = (value) => {

@@ -57,7 +57,6 @@ export class Directory {
     const live = this.#session.get(id, Date.now());
     if (!live) return undefined;
     return {
-      kind: 'session',
       id: live.user,
       tenant: this.#tenants.resolve(live.tenant, live.version),
       user: { id: live.user, role: live.role, session: id },
@@ -90,7 +89,6 @@ export class Directory {
 
   #ofKey(live: LiveKey, hash: string): Identity {
     return {
-      kind: 'key',
       id: live.id,
       tenant: this.#tenants.resolve(live.tenant, live.version),
       user: null,

@@ -68,7 +68,6 @@ export function identityOf(hash: string, entry: TenantEntry, plans: Plans): File
     throw new InvalidTenants(`${id} expires at "${entry.expires}", which is no date.`);
   }
   return {
-    kind: 'key',
     id: keyId(hash),
     user: null,
     person: null,

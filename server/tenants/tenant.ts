@@ -18,7 +18,6 @@ export type Role = 'admin' | 'member';
 
 /** Who asks: a key or a person who signed in, and what that one may do for the tenant. */
 export interface Identity {
-  readonly kind: 'key' | 'session';
   /** Names the key or person in usage and logs; does not help anyone to use it. */
   readonly id: string;
   readonly tenant: Tenant;

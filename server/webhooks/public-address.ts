@@ -11,7 +11,9 @@ export class AddressRefused extends Error {
 export function mayCall(address: string, allowed: readonly string[]): boolean {
   if (!ipaddr.isValid(address)) return false;
   const parsed = ipaddr.process(address);
-  if (parsed.range() === 'unicast') return true;
+  // Of IPv6 only 2000::/3 is out there; ::7f00:1, for one, is 127.0.0.1 in old clothes.
+  const isGlobal = parsed.kind() === 'ipv4' || ((parsed.toByteArray()[0] ?? 0) & 0xe0) === 0x20;
+  if (isGlobal && parsed.range() === 'unicast') return true;
   return allowed.some((range) => {
     const [network, bits] = ipaddr.parseCIDR(
       range.includes('/') ? range : `${range}/${range.includes(':') ? 128 : 32}`,

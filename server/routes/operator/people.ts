@@ -1,15 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
-import { IdParams, InvitationView, UserView } from '../../contract/accounts.ts';
+import { IdParams, InvitationView, PersonBody, UserView } from '../../contract/accounts.ts';
 import { ErrorBody } from '../../contract/errors.ts';
 import { limits } from '../../contract/limits.ts';
 import { Done } from '../../contract/operator.ts';
-import {
-  MadeInvitationView,
-  OperatorInvitationBody,
-  OperatorUserBody,
-  OutboxView,
-} from '../../contract/operator-accounts.ts';
+import { MadeInvitationView, OperatorInvitationBody, OutboxView } from '../../contract/operator-accounts.ts';
 import { PageOf, PageQuery } from '../../contract/platform.ts';
 import { ApiError } from '../../http/api-error.ts';
 import { moment, momentOrNull } from '../../http/envelope.ts';
@@ -42,7 +37,7 @@ export const peopleRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app,
       schema: {
         summary: 'Change what somebody may do, or disable the account',
         params: IdParams,
-        body: OperatorUserBody,
+        body: PersonBody,
         response: { 200: UserView, default: ErrorBody },
       },
     },

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import staticFiles from '@fastify/static';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -27,6 +28,8 @@ import {
 } from './tenant-context.ts';
 
 const tags = ['Jobs'];
+/** Progress comes often; so often is enough for whoever looks. */
+const progressEveryMs = 200;
 
 /** Work that goes on without its caller: asked for, watched, cancelled, and its results fetched. */
 export const jobRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
@@ -361,9 +364,8 @@ export const jobRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps
         told = progress;
         await held.write(eventOf('progress', { progress, queue: jobs.standing(job) }));
       }
-      // Progress comes often; twice a second is enough for whoever looks.
       await changeOf(id, limits.heartbeatMs, held.signal);
-      await changeOf(`${id} pause`, 200, held.signal);
+      await delay(progressEveryMs, undefined, { signal: held.signal });
     }
   }
 
