@@ -17,7 +17,15 @@ export function benchJobs(ended = 100_000, queued = 10_000): void {
   const ledger = new Ledger(db);
   const { prices } = new Offers(db);
   const input = { prompt: 'a kiln at night', n: 2, seed: 1 };
-  const rest = { askedBy: 'key', person: null, feature: 'image-generation', model: 'm', startBy: null };
+  const rest = {
+    askedBy: 'key',
+    person: null,
+    feature: 'image-generation',
+    model: 'm',
+    startBy: null,
+    batch: null,
+    retryOf: null,
+  };
   const create = (tenant: string, creditsHeld: number): string => {
     const id = newId('job');
     if (creditsHeld > 0)

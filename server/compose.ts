@@ -9,6 +9,7 @@ import { Gpu } from '../gpu/gpu.ts';
 import { Measurements } from '../gpu/measurements.ts';
 import { NvidiaProbe } from '../gpu/probes/gpu-probe.ts';
 import { processes } from '../gpu/supervisor/processes.ts';
+import { childEnv } from '../gpu/supervisor/child-env.ts';
 import { Supervisor } from '../gpu/supervisor/supervisor.ts';
 import { defaultPolicy } from '../gpu/vram/policy.ts';
 import { defaultQueueLimits } from '../gpu/vram/scheduler.ts';
@@ -32,12 +33,17 @@ import { InvalidValue, parseChecked } from './config/checked.ts';
 import type { Config, LoadedConfig } from './config/config.ts';
 import { discover } from './config/discovery.ts';
 import { lockFolder } from './db/instance-lock.ts';
+import { Style } from './contract/image-generation.ts';
 import { openDatabase } from './db/open.ts';
 import { prepareDemo } from './demo/demo.ts';
 import { closeDemoAccounts, type DemoAccounts, openDemoAccounts } from './demo/demo-accounts.ts';
 import { enginesFor } from './engines.ts';
+import { DiskSpace } from './files/disk-space.ts';
 import { ImageLinks } from './files/image-links.ts';
+import { LocalFiles } from './files/local-files.ts';
 import { SignedLinks } from './files/signed-links.ts';
+import { UploadStore } from './files/upload-store.ts';
+import { Uploads } from './files/uploads.ts';
 import { HistoryStore } from './history/history-store.ts';
 import type { BaseApp } from './http/base-app.ts';
 import { IdempotencyStore } from './idempotency/idempotency-store.ts';
@@ -46,10 +52,13 @@ import { LedgerBroken, proveLedger } from './ledger/proof.ts';
 import { openLog } from './logging/log.ts';
 import { imageGeneration } from './features/image-generation/image-generation.ts';
 import { inference } from './features/inference/inference.ts';
-import { ArtefactFiles } from './jobs/artefact-files.ts';
 import type { Feature } from './jobs/feature.ts';
+import { JobDesk } from './jobs/job-desk.ts';
 import { JobStore } from './jobs/job-store.ts';
 import { Jobs } from './jobs/jobs.ts';
+import { Pictures } from './media/pictures.ts';
+import { ImageClassifier } from './moderation/image-classifier.ts';
+import { Moderation } from './moderation/moderation.ts';
 import { mailTransport } from './mail/transport.ts';
 import { Outbox } from './mail/outbox.ts';
 import { Offers } from './offers/offers.ts';
@@ -223,14 +232,37 @@ async function build(
   );
   closers.push(() => webhookSender.close());
   const jobStore = new JobStore(db, vault);
-  const jobFiles = new ArtefactFiles(join(folder, 'artefacts'));
-  const features = new Map<string, Feature<unknown>>([
-    [imageGeneration.name, imageGeneration],
-    [inference.name, inference],
-  ]);
+  const space = new DiskSpace(folder, config.storage.floorMib * mib);
+  const fileStore = new LocalFiles(join(folder, 'artefacts'), space);
+  const owner = ownerOf(folder);
+  const pictures = new Pictures(childEnv(process.env, { owner, child: 'pictures' }));
+  closers.push(() => pictures.close());
+  const classifier = new ImageClassifier(childEnv(process.env, { owner, child: 'classifier' }));
+  closers.push(() => classifier.close());
+  const moderation = new Moderation(classifier, config.moderation.imageThreshold);
+  const uploadStore = new UploadStore(db);
+  const uploads = new Uploads({
+    store: uploadStore,
+    files: fileStore,
+    pictures,
+    moderation,
+    space,
+    incoming: join(folder, 'incoming'),
+    onError: (error) => logger.error({ err: error }, 'a file could not be deleted'),
+  });
+  const styles = readStyles(join(defaults, 'styles.json'));
+  const features = new Map(
+    [imageGeneration(styles), inference].map((feature) => [feature.name, feature as Feature<unknown>]),
+  );
   const jobs = new Jobs({
     store: jobStore,
-    files: jobFiles,
+    files: fileStore,
+    pictures,
+    moderation,
+    uploads: {
+      find: (tenant, id) => uploadStore.find(tenant, id),
+      read: (upload) => uploads.read(upload),
+    },
     features,
     gpu,
     ledger,
@@ -240,7 +272,9 @@ async function build(
     onError: (error, job) => logger.error({ err: error, job }, 'the end of a job could not be written'),
   });
 
-  const sweeper = new Sweeper(db, { ...accounts, history, idempotency, jobs, webhooks }, (error) =>
+  const jobDesk = new JobDesk({ gpu, admission, store: jobStore, jobs, uploadStore, uploads });
+
+  const sweeper = new Sweeper(db, { ...accounts, history, idempotency, jobs, uploads, webhooks }, (error) =>
     logger.error({ err: error }, 'a chore of the sweeper failed'),
   );
   closers.push(() => sweeper.close());
@@ -261,6 +295,10 @@ async function build(
     orders,
     jobs,
     jobStore,
+    jobDesk,
+    features,
+    uploads,
+    uploadStore,
     webhooks,
     company,
     version,
@@ -278,8 +316,10 @@ async function build(
       links,
       signedLinks,
       webhookAllowed: config.webhooks.allow,
-      jobFiles,
-      features,
+      fileStore,
+      pictures,
+      moderation,
+      styles,
       publicUrl: config.tenant.publicUrl,
     },
     logger,
@@ -303,6 +343,11 @@ async function build(
   const operatorUrl = await listen(operatorSide, '127.0.0.1', config.operator.port, closers);
   jobs.start();
   closers.push(() => jobs.close());
+  const bootAt = Date.now();
+  fileStore
+    .sweepOrphans((id) => jobStore.knowsFile(id), bootAt)
+    .then((removed) => removed > 0 && logger.warn({ removed }, 'deleted files that belonged to nothing'))
+    .catch((error: unknown) => logger.error({ err: error }, 'files could not be looked through'));
   // First of all when it ends: what runs is told so, and costs nothing, before its connections are cut.
   closers.push(() => admission.close());
   logger.info({ tenantUrl, operatorUrl, demo: demo !== null }, 'serving');
@@ -410,6 +455,10 @@ function readPhrases(file: string): readonly string[] {
 }
 
 /** Names this installation in the marks of its processes. */
+function readStyles(path: string): readonly Style[] {
+  return parseChecked(Type.Array(Style), readFileSync(path, 'utf8'), path);
+}
+
 function ownerOf(folder: string): string {
   return createHash('sha256').update(folder).digest('hex').slice(0, 16);
 }

@@ -143,21 +143,26 @@ export class TestAppliance {
       },
       ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     });
-    const text = await response.text();
-    const json = response.headers.get('content-type')?.startsWith('application/json')
-      ? JSON.parse(text)
-      : null;
-    const { status, headers: answered } = response;
-    const error = json?.errors?.[0] ?? json?.error ?? null;
-    return {
-      status,
-      headers: answered,
-      text,
-      json,
-      data: json?.data,
-      code: error?.code,
-      message: error?.message,
-    };
+    return answerOf(response);
+  }
+
+  /** Sends files as a form. */
+  async upload(
+    as: string,
+    files: readonly { name: string; bytes: Buffer; type?: string }[],
+    path = '/api/v1/upload',
+  ): Promise<Answer> {
+    const form = new FormData();
+    for (const { name, bytes, type = 'image/png' } of files)
+      form.append('file', new Blob([new Uint8Array(bytes)], { type }), name);
+    if (files.length === 0) form.append('nothing', '');
+    return answerOf(
+      await fetch(this.tenantUrl + path, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${as}` },
+        body: form,
+      }),
+    );
   }
 
   get(path: string, key = this.key): Promise<Response> {
@@ -204,6 +209,23 @@ export class TestAppliance {
     }
     return this.process.exitCode;
   }
+}
+
+/** What was answered, with the platform's envelope and OpenAI's errors unpacked. */
+async function answerOf(response: Response): Promise<Answer> {
+  const text = await response.text();
+  const json = response.headers.get('content-type')?.startsWith('application/json') ? JSON.parse(text) : null;
+  const { status, headers: answered } = response;
+  const error = json?.errors?.[0] ?? json?.error ?? null;
+  return {
+    status,
+    headers: answered,
+    text,
+    json,
+    data: json?.data,
+    code: error?.code,
+    message: error?.message,
+  };
 }
 
 /** Somebody with an account, a session and a first key. */

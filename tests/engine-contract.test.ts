@@ -32,6 +32,8 @@ function imageOf(model: EngineModel): ImageRequest {
     guidance: 7,
     seed: 11,
     sampler: null,
+    hires: null,
+    previews: false,
     source: null,
   };
 }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Answer, passwordOf, type Person, TestAppliance } from './appliance.ts';
+import { picture } from './picture-files.ts';
 import { secretKey, StripeServer, webhookSecret } from './stripe-server.ts';
 
 /*
@@ -42,6 +43,13 @@ const withIds: Record<string, { id: string; body?: object; forKeys?: true }> = {
   'GET /api/v1/jobs/{id}/events': { id: 'job', forKeys: true },
   'POST /api/v1/jobs/{id}/events': { id: 'job', forKeys: true },
   'POST /api/v1/jobs/{id}/cancel': { id: 'job', forKeys: true },
+  'DELETE /api/v1/jobs/{id}': { id: 'job', forKeys: true },
+  'GET /api/v1/jobs/{id}/preview': { id: 'job', forKeys: true },
+  'GET /api/v1/jobs/{id}/download': { id: 'job', forKeys: true },
+  'GET /api/v1/jobs/batch/{id}': { id: 'batch', forKeys: true },
+  'POST /api/v1/jobs/batch/{id}/cancel': { id: 'batch', forKeys: true },
+  'GET /api/v1/uploads/{id}': { id: 'upload', forKeys: true },
+  'DELETE /api/v1/uploads/{id}': { id: 'upload', forKeys: true },
   'GET /api/v1/download/{id}/files': { id: 'job', forKeys: true },
   'GET /api/v1/download/{id}/files/{file}': { id: 'job', forKeys: true },
 };
@@ -83,7 +91,14 @@ const forKeys = [
   'GET /api/v1/users/transactions',
   'GET /api/v1/history',
   'GET /api/v1/jobs',
+  'POST /v1/moderations',
+  'GET /api/v1/events',
+  'GET /api/v1/styles',
+  'POST /api/v1/jobs/batch',
   'POST /api/v1/jobs/image-generation',
+  'POST /api/v1/upload',
+  'POST /api/v1/upload/batch',
+  'GET /api/v1/uploads',
   'POST /api/v1/inference',
   'DELETE /api/v1/history',
 ];
@@ -156,7 +171,7 @@ beforeAll(async () => {
   revoked = gone.data.key;
   await appliance.call('PATCH', '/api/v1/company', { as, body: { history: 'encrypted', name: canary } });
   const body = { prompt: canary, width: 64, height: 64, steps: 1, format: 'url' };
-  const picture = await appliance.call('POST', '/generate-image', { as: ann.key, body });
+  const drawn = await appliance.call('POST', '/generate-image', { as: ann.key, body });
   const invitation = await appliance.call('POST', '/api/v1/company/invitations', {
     as,
     body: { email: `invited-${canary}@example.test` },
@@ -170,6 +185,11 @@ beforeAll(async () => {
     body: { prompt: canary },
     headers: { prefer: 'wait=30' },
   });
+  const batch = await appliance.call('POST', '/api/v1/jobs/batch', {
+    as: ann.key,
+    body: { items: [{ feature: 'image-generation', input: { prompt: canary, size: '64x64', steps: 1 } }] },
+  });
+  const upload = await appliance.upload(ann.key, [{ name: `${canary}.png`, bytes: await picture() }]);
   const webhook = await appliance.call('POST', '/api/v1/webhooks', {
     as,
     body: { url: `https://example.com/${canary}` },
@@ -178,7 +198,7 @@ beforeAll(async () => {
   const history = await appliance.call('GET', '/api/v1/history', { as });
   anns = {
     'no tenant’s': 'demo-chat-3b',
-    link: new URL(picture.json.url).pathname,
+    link: new URL(drawn.json.url).pathname,
     key: made.data.id,
     user: member.id,
     invitation: invitation.data.id,
@@ -186,6 +206,8 @@ beforeAll(async () => {
     session: sessions.data[0].id,
     history: history.data.items[0].id,
     job: job.data.id,
+    batch: batch.data.id,
+    upload: upload.data.id,
     webhook: webhook.data.id,
   };
   for (const [kind, id] of Object.entries(anns)) expect(id, kind).toBeTruthy();

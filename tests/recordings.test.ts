@@ -119,6 +119,8 @@ describe('images, as sd-server and KoboldCpp answer on A1111’s routes', () => 
     guidance: 7,
     seed: 42,
     sampler: null,
+    hires: null,
+    previews: false,
     source: null,
   };
   const adapter = (): Webui => {

@@ -1,3 +1,4 @@
+import type { Sampler } from './samplers.ts';
 import type { Usage } from './usage.ts';
 
 /** What a model makes. */
@@ -89,7 +90,12 @@ export interface ImageRequest {
   readonly steps: number;
   readonly guidance: number;
   readonly seed: number;
-  readonly sampler: string | null;
+  /** The engine's own choice when null. */
+  readonly sampler: Sampler | null;
+  /** Drawn small first and then larger: what comes out is `scale` times width and height. Only without a source. */
+  readonly hires: { readonly scale: number; readonly steps: number; readonly strength: number } | null;
+  /** Whether to say how it looks on the way, where the engine can. */
+  readonly previews: boolean;
   /** Set for image-to-image; the mask's white parts are drawn anew. */
   readonly source: {
     readonly image: Uint8Array;
@@ -99,7 +105,14 @@ export interface ImageRequest {
 }
 
 export type ImageEvent =
-  | { readonly type: 'progress'; readonly fraction: number; readonly step: number; readonly steps: number }
+  | {
+      readonly type: 'progress';
+      readonly fraction: number;
+      readonly step: number;
+      readonly steps: number;
+      /** How it looks so far, as a small picture in whatever format the engine has; null when there is none. */
+      readonly preview: Uint8Array | null;
+    }
   | { readonly type: 'image'; readonly png: Uint8Array; readonly seed: number };
 
 export interface WorkOptions {

@@ -54,8 +54,8 @@ export interface Ticket {
 }
 
 interface Open {
-  readonly identity: Identity;
-  readonly expiry: NodeJS.Timeout | null;
+  /** Stops looking whether its key is still good. */
+  readonly unwatch: () => void;
   /** Ends the work. */
   end: ((reason: ApiError) => void) | null;
   /** Closes the books on it, whether or not the work has ended yet. */
@@ -71,11 +71,10 @@ interface Held {
 type Status = UsageRow['status'];
 
 const settleAgainMs = 1_000;
-/** The longest that a timer can wait. */
-const longestTimerMs = 2 ** 31 - 1;
 
 /** The one gate: tenant, plan, rate, concurrency, prompt policy, credits, in this order, for every road. */
 export class Admission {
+  readonly #directory: Directory;
   readonly #usage: UsageStore;
   readonly #history: HistoryStore;
   readonly #ledger: Ledger;
@@ -102,6 +101,7 @@ export class Admission {
     blockedPhrases: readonly string[];
     onError: (error: unknown, message: string) => void;
   }) {
+    this.#directory = options.directory;
     this.#usage = options.usage;
     this.#history = options.history;
     this.#ledger = options.ledger;
@@ -114,8 +114,6 @@ export class Admission {
     for (const { tenant, requests } of this.#usage.countsSince(Date.now() - 60_000)) {
       this.#rates.preload(tenant, requests, now);
     }
-    // A1: who lost the key loses the streams that run on it.
-    options.directory.onChange(() => this.#endRevoked());
   }
 
   /** Lets work in, or throws an ApiError that says which limit it met. */
@@ -126,7 +124,7 @@ export class Admission {
     const { prices } = this.#offers;
     try {
       this.#checkRights(identity, wish);
-      this.#checkRate(tenant);
+      this.countRequest(tenant);
       this.#checkConcurrency(tenant);
       this.#checkPolicy(tenant, wish.prompts);
       const charge = this.#hold(id, identity, wish, prices)?.charge ?? null;
@@ -138,24 +136,34 @@ export class Admission {
   }
 
   /**
-   * Lets in work that goes on by itself: `write` puts it down with what is held for it, in one transaction. Throws
-   * like `admit`; how it ends is written by whoever does it.
+   * Lets in work that goes on by itself, as one request however much it is, all of it or nothing: `write` puts it down
+   * with what is held for each, in one transaction. Throws like `admit`; how it ends is written by whoever does it.
    */
-  admitJob(
+  admitJobs(
     identity: Identity,
-    wish: Wish,
-    id: string,
-    write: (creditsHeld: number, prices: Prices) => void,
+    works: readonly { readonly id: string; readonly wish: Wish }[],
+    write: (creditsHeld: readonly number[], prices: Prices) => void,
   ): void {
     if (this.#isClosed) throw shuttingDown();
+    const { prices } = this.#offers;
+    // Which of them it is about, should one be refused.
+    let current = works[0];
     try {
-      this.#checkRights(identity, wish);
-      this.#checkRate(identity.tenant);
-      this.#checkPolicy(identity.tenant, wish.prompts);
-      const { prices } = this.#offers;
-      this.#ledger.atomically(() => write(this.#hold(id, identity, wish, prices)?.credits ?? 0, prices));
+      for (current of works) this.#checkRights(identity, current.wish);
+      this.countRequest(identity.tenant);
+      for (current of works) this.#checkPolicy(identity.tenant, current.wish.prompts);
+      this.#ledger.atomically(() => {
+        const held = works.map((work) => {
+          current = work;
+          return this.#hold(work.id, identity, work.wish, prices)?.credits ?? 0;
+        });
+        write(held, prices);
+      });
     } catch (error) {
-      this.#usage.add(rowOf(identity, wish, id, 'refused', asApiError(error).code, {}, noTimings, 0));
+      if (current) {
+        const { id, wish } = current;
+        this.#usage.add(rowOf(identity, wish, id, 'refused', asApiError(error).code, {}, noTimings, 0));
+      }
       throw error;
     }
   }
@@ -210,7 +218,13 @@ export class Admission {
       );
   }
 
-  #checkRate({ id, limits: plan }: Tenant): void {
+  /** Whether a list of phrases, the house's or the tenant's own, has something that is in a text. */
+  flags({ blockedPhrases }: Tenant, text: string): boolean {
+    return [this.#blocked, ...this.#ownList(blockedPhrases)].some((list) => list.find(text) !== null);
+  }
+
+  /** Counts a request that generates nothing. Throws an ApiError when it is one too many. */
+  countRequest({ id, limits: plan }: Tenant): void {
     const rate = this.#rates.take(id, plan.requestsPerMinute, performance.now());
     if (rate.allowed) return;
     throw new ApiError(
@@ -277,7 +291,9 @@ export class Admission {
 
   #ticket(id: string, identity: Identity, wish: Wish, charge: ((actual: Actual) => number) | null): Ticket {
     const { tenant } = identity;
-    const open: Open = { identity, expiry: this.#expiryOf(id, identity), end: null, void: () => undefined };
+    // A1: who lost the key loses the streams that run on it.
+    const unwatch = this.#directory.onEndOf(identity, () => this.#revoke(id));
+    const open: Open = { unwatch, end: null, void: () => undefined };
     this.#open.set(id, open);
     this.#openByTenant.set(tenant.id, this.open(tenant.id) + 1);
     const end = (
@@ -332,7 +348,7 @@ export class Admission {
     const open = this.#open.get(id);
     if (!open) return false;
     this.#open.delete(id);
-    if (open.expiry) clearTimeout(open.expiry);
+    open.unwatch();
     const left = this.open(tenantId) - 1;
     if (left > 0) this.#openByTenant.set(tenantId, left);
     else this.#openByTenant.delete(tenantId);
@@ -367,15 +383,6 @@ export class Admission {
         return;
       }
     }
-  }
-
-  #expiryOf(id: string, { expiresAt }: Identity): NodeJS.Timeout | null {
-    if (expiresAt === null || expiresAt - Date.now() > longestTimerMs) return null;
-    return setTimeout(() => this.#revoke(id), expiresAt - Date.now()).unref();
-  }
-
-  #endRevoked(): void {
-    for (const [id, { identity }] of this.#open) if (!identity.isCurrent()) this.#revoke(id);
   }
 
   #revoke(id: string): void {

@@ -180,6 +180,22 @@ export const Config = Type.Object(
       },
       'What tenants’ own servers are told.',
     ),
+    moderation: group(
+      {
+        imageThreshold: Type.Number({
+          minimum: 0,
+          maximum: 1,
+          default: 0.7,
+          description:
+            'How sure the classifier has to be that a picture is explicit, for tenants without allowNSFW not to get it: 0 blocks all, 1 nearly none.',
+        }),
+      },
+      'What is in pictures.',
+    ),
+    storage: group(
+      { floorMib: Mib(512, 'Free disk below which no new files of tenants are taken.') },
+      'Files of tenants.',
+    ),
     payments: group(
       {
         stripeSecretKey: Optional(Type.String(), 'Secret key of Stripe. Without it there are no payments.'),

@@ -35,18 +35,34 @@ export const JobView = Type.Object({
   startedAt: Nullable(Type.String()),
   finishedAt: Nullable(Type.String()),
   gpuSeconds: Type.Number(),
+  batch: Nullable(Type.String(), { description: 'What it was asked for together with.' }),
+  retryOf: Nullable(Type.String(), { description: 'The job that it is once more.' }),
+  preview: Nullable(Type.Integer(), {
+    description: 'Goes up with every new look at what is being made; null while there is none.',
+  }),
   urls: Type.Object({
     get: Type.String(),
     events: Type.String(),
     cancel: Type.String(),
     files: Type.String(),
+    preview: Type.String(),
+    download: Type.String(),
   }),
+});
+
+export const BatchView = Type.Object({
+  id: Type.String(),
+  states: Type.Record(Type.String(), Type.Integer(), { description: 'How many jobs are in each state.' }),
+  progress: Type.Number({ description: '0 to 1, of all together.' }),
+  credits: Type.Object({ held: Type.Integer(), charged: Type.Integer() }),
+  jobs: Type.Array(JobView),
 });
 
 export const JobsQuery = Type.Object(
   {
     state: Type.Optional(State),
     feature: Type.Optional(Type.String({ pattern: '^[a-z0-9-]{1,60}$' })),
+    batch: Type.Optional(Type.String({ pattern: '^bat_[0-9a-f]{32}$' })),
     after: Type.Optional(Type.String({ pattern: '^job_[0-9a-f]{32}$' })),
     limit: Type.Optional(
       Type.Integer({ minimum: 1, maximum: limits.page.max, default: limits.page.default }),
@@ -80,8 +96,22 @@ export const ArtefactView = Type.Object({
   bytes: Type.Integer(),
   metadata: Type.Record(Type.String(), Type.Unknown()),
   url: Type.String({ description: 'A link that needs no key, until it expires.' }),
+  thumbnailUrl: Nullable(Type.String(), { description: 'The same for a small picture of it.' }),
   expiresAt: Type.String(),
   createdAt: Type.String(),
+});
+
+export const UploadView = Type.Object({
+  id: Type.String(),
+  name: Type.String(),
+  contentType: Type.String(),
+  width: Type.Integer(),
+  height: Type.Integer(),
+  bytes: Type.Integer(),
+  url: Type.String({ description: 'A link that needs no key, until it expires.' }),
+  urlExpiresAt: Type.String(),
+  createdAt: Type.String(),
+  expiresAt: Type.String({ description: 'When it is deleted, unless a job still needs it.' }),
 });
 
 export const JobParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: 60 }) });

@@ -8,7 +8,24 @@ export const limits = {
   imagePromptCharacters: 8_000,
   embeddingInputs: 2_048,
   image: { minSide: 64, maxSide: 2_048, multipleOf: 8, maxCount: 4, maxSteps: 100, maxGuidance: 30 },
-  upload: { bytes: 16 * 1024 * 1024, files: 5, fields: 20, fieldBytes: 256 * 1024, pixels: 4_096 * 4_096 },
+  /** A form of files. What is kept is deleted after its time, unless a job still needs it. */
+  upload: {
+    bytes: 16 * 1024 * 1024,
+    files: 10,
+    fields: 20,
+    fieldBytes: 256 * 1024,
+    nameCharacters: 200,
+    pixels: 4_096 * 4_096,
+    /** The longer side to the shorter one. */
+    ratio: 16,
+    keptMs: 7 * 24 * 3_600_000,
+  },
+  thumbnailSide: 256,
+  /** Pictures of strangers are decoded in a process that may die of them, and looked at in another. */
+  pictureProcess: { requestMs: 20_000, atOnce: 2, idleMs: 60_000 },
+  classifier: { requestMs: 30_000, idleMs: 2 * 60_000 },
+  storage: { lookEveryMs: 1_000 },
+  moderation: { texts: 100, images: 10 },
   imageLink: { lifetimeMs: 60 * 60_000, storeBytes: 512 * 1024 * 1024 },
   /** A waiting client hears something at least this often (Cloudflare cuts at about 100 s of silence). */
   heartbeatMs: 10_000,
@@ -20,6 +37,8 @@ export const limits = {
   headersMs: 10_000,
   requestMs: 60_000,
   connections: 12_000,
+  /** Who watches over a WebSocket has nothing to say. */
+  socketMessageBytes: 1_024,
   /** How long a request waits for engines that are just being started. */
   engineStartMs: 60_000,
   keyCharacters: 256,
@@ -65,6 +84,10 @@ export const limits = {
     againMs: 1_000,
     closeMs: 3_000,
     waitSeconds: 60,
+    batch: 50,
+    /** Connections that one tenant may watch its jobs over, and what may wait to be read on one. */
+    socketsPerTenant: 20,
+    socketBytes: 1024 * 1024,
     /** How long a link to a result is good. */
     linkMs: 60 * 60_000,
   },

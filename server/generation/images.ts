@@ -6,6 +6,7 @@ import type { Ticket } from '../admission/admission.ts';
 import { ApiError } from '../http/api-error.ts';
 import type { HeldReply } from '../http/held-reply.ts';
 import { limits } from '../contract/limits.ts';
+import type { Moderation } from '../moderation/moderation.ts';
 import type { PricedWork } from '../offers/prices.ts';
 import { causeOf, type GenerationDeps, json, waitingOf } from './text.ts';
 
@@ -27,12 +28,13 @@ export interface Picture {
  * `render` makes of them. The ticket is settled before the answer goes out, or voided.
  */
 export async function answerImages(
-  { gpu }: GenerationDeps,
+  { gpu, moderation }: GenerationDeps & { readonly moderation: Moderation },
   { model, count, request, ticket }: ImageJob,
   held: HeldReply,
   render: (pictures: readonly Picture[]) => Promise<object>,
 ): Promise<void> {
   const { signal } = held;
+  const { tenant } = ticket.identity;
   ticket.onRevoked((reason) => held.abort(reason));
   const total: Timings = { queuedMs: 0, swapMs: 0, runMs: 0, gpuMs: 0, granted: false };
   const pictures: Picture[] = [];
@@ -42,14 +44,17 @@ export async function answerImages(
       const seed = (first + index) % 2 ** 32;
       const run = gpu.image(model.id, { ...request, seed }, ticket.caller, signal);
       held.tellWaiting(() => waitingOf(run));
+      let made: Picture | null = null;
       try {
         for await (const event of run.events) {
-          if (event.type === 'image') pictures.push({ png: event.png, seed: event.seed });
+          if (event.type === 'image') made = { png: event.png, seed: event.seed };
         }
       } finally {
         addTo(total, run.timings);
       }
+      if (made && (await moderation.allows(tenant, made.png))) pictures.push(made);
     }
+    if (pictures.length === 0) throw blocked();
     const body = JSON.stringify(await render(pictures));
     ticket.settle({ images: pictures.length }, total, { status: 200, contentType: json, body });
     held.end(body);
@@ -58,6 +63,14 @@ export async function answerImages(
     ticket.void(cause, { images: pictures.length }, total);
     held.fail(cause);
   }
+}
+
+/** Pictures that the tenant's policy keeps from it are neither delivered nor charged; when none is left, this is said. */
+function blocked(): ApiError {
+  return new ApiError(
+    'content_policy_violation',
+    'What came out is not allowed by this tenant’s content policy. Nothing was charged.',
+  );
 }
 
 /** What pictures come to, for their price. */
@@ -94,6 +107,18 @@ export function checkedSize(width = 512, height = 512): { width: number; height:
   return { width, height };
 }
 
+/** The nearest size to a picture's own that can be generated. */
+export function fittedSize({ width, height }: { width: number; height: number }): {
+  width: number;
+  height: number;
+} {
+  const { minSide, maxSide, multipleOf } = limits.image;
+  const scale = Math.min(1, maxSide / Math.max(width, height));
+  const fit = (side: number): number =>
+    Math.min(maxSide, Math.max(minSide, Math.round((side * scale) / multipleOf) * multipleOf));
+  return { width: fit(width), height: fit(height) };
+}
+
 /** "1024x768" as numbers; null, undefined and "auto" are the default. */
 export function parseSize(size: string | null | undefined): { width: number; height: number } {
   if (size === null || size === undefined || size === 'auto') return checkedSize();
@@ -117,11 +142,23 @@ export interface ImageWish {
   readonly seed?: number | undefined;
 }
 
+/** A picture to begin from, with how far to go from it. */
+export function imageSource({
+  strength,
+  ...pictures
+}: {
+  image: Uint8Array;
+  mask: Uint8Array | null;
+  strength: number | undefined;
+}): NonNullable<ImageRequest['source']> {
+  return { ...pictures, strength: strength ?? defaults.strength };
+}
+
 /** The whole request for a picture: what was said, and the defaults for what was not. */
 export function imageRequest(
   wish: ImageWish,
   size: { width: number; height: number },
-  source: { image: Uint8Array; mask: Uint8Array | null; strength?: number | undefined } | null = null,
+  source: ImageRequest['source'] = null,
 ): Omit<ImageRequest, 'modelKey'> {
   return {
     ...size,
@@ -131,6 +168,8 @@ export function imageRequest(
     guidance: wish.guidance ?? defaults.guidance,
     seed: wish.seed ?? -1,
     sampler: null,
-    source: source && { ...source, strength: source.strength ?? defaults.strength },
+    hires: null,
+    previews: false,
+    source,
   };
 }

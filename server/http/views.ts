@@ -104,11 +104,16 @@ export function jobView(job: JobRecord, jobs: Jobs) {
     startedAt: momentOrNull(job.startedAt),
     finishedAt: momentOrNull(job.finishedAt),
     gpuSeconds: job.gpuMs / 1000,
+    batch: job.batch,
+    retryOf: job.retryOf,
+    preview: jobs.preview(id)?.version ?? null,
     urls: {
       get: `/api/v1/jobs/${id}`,
       events: `/api/v1/jobs/${id}/events`,
       cancel: `/api/v1/jobs/${id}/cancel`,
       files: `/api/v1/download/${id}/files`,
+      preview: `/api/v1/jobs/${id}/preview`,
+      download: `/api/v1/jobs/${id}/download`,
     },
   };
 }

@@ -3,6 +3,8 @@ import type { CatalogModel } from '../../gpu/catalog.ts';
 import type { Run } from '../../gpu/gpu.ts';
 import type { Answer, ImageEvent, ImageRequest, TextRequest } from '../../gpu/engines/engine.ts';
 import type { Wish } from '../admission/admission.ts';
+import type { Upload } from '../files/upload-store.ts';
+import type { PictureResult, PictureWork } from '../media/picture-work.ts';
 import type { Actual } from '../offers/prices.ts';
 
 /** What a feature's work is given: steps that are done once, the GPU a lease at a time, and a place for results. */
@@ -18,17 +20,26 @@ export interface JobContext {
   readonly image: (request: Omit<ImageRequest, 'modelKey'>) => Run<ImageEvent>;
   /** One text on the GPU, whole. */
   readonly text: (request: Omit<TextRequest, 'modelKey'>) => Promise<Answer>;
+  /** An upload that the job was asked for with. */
+  readonly upload: (id: string) => Promise<{ upload: Upload; bytes: Uint8Array }>;
+  /** Work on a picture, off the GPU. */
+  readonly picture: (work: PictureWork) => Promise<PictureResult>;
   /** How far the whole job is, 0 to 1. */
   readonly progress: (fraction: number) => void;
+  /** How it looks at the moment. */
+  readonly preview: (bytes: Uint8Array) => void;
 }
 
-interface ResultSink {
-  readonly add: (result: {
-    name: string;
-    contentType: string;
-    bytes: Uint8Array;
-    metadata: object;
-  }) => Promise<void>;
+export interface Result {
+  readonly name: string;
+  readonly contentType: string;
+  readonly bytes: Uint8Array;
+  readonly metadata: object;
+}
+
+export interface ResultSink {
+  /** Resolves to false for a picture that the tenant's policy keeps from it: it is not delivered, nor charged. */
+  readonly add: (result: Result) => Promise<boolean>;
 }
 
 /** A kind of job. Adding one is a folder with one of these, and its name in the list of compose.ts. */
@@ -40,8 +51,17 @@ export interface Feature<Input = never> {
   /** The body of the request that asks for it. */
   readonly body: TSchema;
   readonly modality: 'image' | 'text';
-  /** What is asked of admission, for a body that the schema let through. Throws an ApiError for what cannot be. */
-  wish(input: Input, model: CatalogModel): Pick<Wish, 'prompts' | 'work'>;
+  /** The ids of uploads in the body, by the parameter that names them. */
+  uploads?(input: Input): Readonly<Record<string, string | undefined>>;
+  /**
+   * What is asked of admission, for a body that the schema let through and uploads that are there. Throws an ApiError
+   * for what cannot be.
+   */
+  wish(
+    input: Input,
+    model: CatalogModel,
+    uploads: Readonly<Record<string, Upload>>,
+  ): Pick<Wish, 'prompts' | 'work'>;
   /** What is kept of the body: defaults filled in, and chance decided, so that every attempt does the same. */
   prepare(input: Input): Input;
   /** Does it all. Returns what was used, also by the steps that were done before. */

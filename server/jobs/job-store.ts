@@ -32,11 +32,24 @@ export interface JobRecord {
   readonly swapMs: number;
   readonly runMs: number;
   readonly gpuMs: number;
+  /** What it was asked for together with. */
+  readonly batch: string | null;
+  /** The job that it is once more. */
+  readonly retryOf: string | null;
 }
 
 export type NewJob = Pick<
   JobRecord,
-  'id' | 'tenant' | 'askedBy' | 'person' | 'feature' | 'model' | 'creditsHeld' | 'startBy'
+  | 'id'
+  | 'tenant'
+  | 'askedBy'
+  | 'person'
+  | 'feature'
+  | 'model'
+  | 'creditsHeld'
+  | 'startBy'
+  | 'batch'
+  | 'retryOf'
 >;
 
 /** What may change with, or without, a change of state. */
@@ -74,6 +87,8 @@ export interface Artefact {
   readonly contentType: string;
   readonly bytes: number;
   readonly metadata: Readonly<Record<string, unknown>>;
+  /** The file of a small picture of it. */
+  readonly thumbnail: string | null;
   readonly createdAt: number;
 }
 
@@ -86,7 +101,7 @@ const columns = `select id, tenant, asked_by as askedBy, person, feature, model,
   engine_failures as engineFailures, interruptions, credits_held as creditsHeld, credits, progress, step,
   error_code as errorCode, error_message as errorMessage, created_at as createdAt, start_by as startBy,
   started_at as startedAt, finished_at as finishedAt, queue_ms as queueMs, swap_ms as swapMs, run_ms as runMs,
-  gpu_ms as gpuMs from jobs`;
+  gpu_ms as gpuMs, batch, retry_of as retryOf from jobs`;
 
 /** Jobs, their finished steps, events and results. Every change of state goes along an edge, or does not happen. */
 export class JobStore {
@@ -102,11 +117,13 @@ export class JobStore {
     this.#vault = vault;
   }
 
-  create(job: NewJob, input: unknown, prices: Prices): JobRecord {
+  /** Puts one down, with the uploads that it needs. */
+  create(job: NewJob, input: unknown, prices: Prices, uploads: readonly string[] = []): JobRecord {
     this.#db
       .prepare(
-        `insert into jobs (id, tenant, asked_by, person, feature, model, input, credits_held, start_by, created_at, prices)
-         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        `insert into jobs (id, tenant, asked_by, person, feature, model, input, credits_held, start_by, created_at, prices,
+           batch, retry_of)
+         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       )
       .run(
         job.id,
@@ -120,7 +137,11 @@ export class JobStore {
         job.startBy,
         Date.now(),
         JSON.stringify(prices),
+        job.batch,
+        job.retryOf,
       );
+    const need = this.#db.prepare('insert or ignore into job_uploads (job, upload) values (?, ?)');
+    for (const upload of uploads) need.run(job.id, upload);
     this.addEvent(job.id, 'state', { state: 'queued' });
     return this.#record(job.id);
   }
@@ -150,16 +171,17 @@ export class JobStore {
     tenant?: string | undefined;
     state?: string | undefined;
     feature?: string | undefined;
+    batch?: string | undefined;
     after?: string | undefined;
     limit: number;
   }): JobRecord[] {
-    const { tenant = null, state = null, feature = null, after = '~', limit } = filter;
+    const { tenant = null, state = null, feature = null, batch = null, after = '~', limit } = filter;
     return this.#db
       .prepare<Record<string, string | number | null>, JobRecord>(
         `${columns} where (:tenant is null or tenant = :tenant) and id < :after and (:state is null or state = :state)
-           and (:feature is null or feature = :feature) order by id desc limit :limit`,
+           and (:feature is null or feature = :feature) and (:batch is null or batch = :batch) order by id desc limit :limit`,
       )
-      .all({ tenant, after, state, feature, limit });
+      .all({ tenant, after, state, feature, batch, limit });
   }
 
   /** Every job that has not ended, the oldest first. */
@@ -292,11 +314,21 @@ export class JobStore {
   artefacts(job: string): Artefact[] {
     return this.#db
       .prepare<[string], Omit<Artefact, 'metadata'> & { metadata: string }>(
-        `select id, job, tenant, name, content_type as contentType, bytes, metadata, created_at as createdAt
+        `select id, job, tenant, name, content_type as contentType, bytes, metadata, thumbnail,
+           created_at as createdAt
          from artefacts where job = ? order by id`,
       )
       .all(job)
       .map((row) => ({ ...row, metadata: JSON.parse(row.metadata) as Record<string, unknown> }));
+  }
+
+  /** Whether a file of results or uploads belongs to something. */
+  knowsFile(id: string): boolean {
+    const known = this.#db.prepare<[string, string, string], 1>(
+      `select 1 from artefacts where id = ? union all select 1 from artefacts where thumbnail = ?
+       union all select 1 from uploads where id = ? limit 1`,
+    );
+    return known.get(id, id, id) !== undefined;
   }
 
   addEvent(job: string, type: string, data: object): void {
@@ -315,13 +347,13 @@ export class JobStore {
       .map((row) => ({ ...row, data: JSON.parse(row.data) as Record<string, unknown> }));
   }
 
-  #addArtefact({ id, job, tenant, name, contentType, bytes, metadata, createdAt }: Artefact): void {
+  #addArtefact({ metadata, ...artefact }: Artefact): void {
     this.#db
       .prepare(
-        `insert into artefacts (id, job, tenant, name, content_type, bytes, metadata, created_at)
-         values (?, ?, ?, ?, ?, ?, ?, ?)`,
+        `insert into artefacts (id, job, tenant, name, content_type, bytes, metadata, thumbnail, created_at)
+         values (:id, :job, :tenant, :name, :contentType, :bytes, :metadata, :thumbnail, :createdAt)`,
       )
-      .run(id, job, tenant, name, contentType, bytes, JSON.stringify(metadata), createdAt);
+      .run({ ...artefact, metadata: JSON.stringify(metadata) });
   }
 
   #write(job: JobRecord): void {

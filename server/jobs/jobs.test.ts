@@ -9,6 +9,8 @@ import type { Gpu } from '../../gpu/gpu.ts';
 import { limits } from '../contract/limits.ts';
 import { newId } from '../db/ids.ts';
 import { openDatabase } from '../db/open.ts';
+import { DiskSpace } from '../files/disk-space.ts';
+import { LocalFiles } from '../files/local-files.ts';
 import { Ledger } from '../ledger/ledger.ts';
 import { proveLedger } from '../ledger/proof.ts';
 import { Offers } from '../offers/offers.ts';
@@ -18,7 +20,6 @@ import { FileTenants, identityOf } from '../tenants/file-tenants.ts';
 import { KeyStore } from '../tenants/key-store.ts';
 import { TenantStore } from '../tenants/tenant-store.ts';
 import { UsageStore } from '../usage/usage-store.ts';
-import { ArtefactFiles } from './artefact-files.ts';
 import type { Feature, JobContext } from './feature.ts';
 import { JobStore } from './job-store.ts';
 import { Jobs } from './jobs.ts';
@@ -72,11 +73,15 @@ function open(): Jobs {
     () => keys.close(),
     () => usage.close(),
   );
+  const folder = mkdtempSync(join(tmpdir(), 'kilnhouse-jobs-'));
   return new Jobs({
     store,
     ledger,
     usage,
-    files: new ArtefactFiles(mkdtempSync(join(tmpdir(), 'kilnhouse-jobs-'))),
+    files: new LocalFiles(folder, new DiskSpace(folder, 0)),
+    pictures: { work: () => Promise.reject(new Error('there are none')) },
+    moderation: { allows: () => Promise.resolve(true) },
+    uploads: { find: () => undefined, read: () => Promise.reject(new Error('there are none')) },
     features: new Map([[feature.name, feature as Feature<unknown>]]),
     directory: new Directory({ db, files, tenants: new TenantStore(db, offers), keys }),
     gpu: { model: (id: string) => (hasModel ? { id } : undefined) } as unknown as Gpu,
@@ -108,7 +113,18 @@ function add(tenant = 'big', steps = 1, startBy: number | null = null): string {
   const creditsHeld = 2 * steps;
   ledger.atomically(() => {
     ledger.hold({ id, account: `file:${tenant}`, credits: creditsHeld, reason: 'test' });
-    const job = { id, tenant, askedBy: 'k', person: null, feature: 'test', model: 'm', creditsHeld, startBy };
+    const job = {
+      id,
+      tenant,
+      askedBy: 'k',
+      person: null,
+      feature: 'test',
+      model: 'm',
+      creditsHeld,
+      batch: null,
+      retryOf: null,
+      startBy,
+    };
     store.create(job, { id, steps }, offers.prices);
   });
   return id;

@@ -3,25 +3,29 @@ import { EngineError } from '../../gpu/engines/engine-error.ts';
 import type { Gpu, Timings } from '../../gpu/gpu.ts';
 import type { Standing } from '../../gpu/vram/explain.ts';
 import { limits } from '../contract/limits.ts';
-import { newId } from '../db/ids.ts';
+import { crashPoint } from '../crash-point.ts';
 import { ApiError, asApiError } from '../http/api-error.ts';
 import type { Ledger } from '../ledger/ledger.ts';
+import type { Upload } from '../files/upload-store.ts';
 import type { Directory } from '../tenants/directory.ts';
 import { type Actual, type PricedWork, priceOf, workDone } from '../offers/prices.ts';
 import type { UsageStore } from '../usage/usage-store.ts';
-import type { ArtefactFiles } from './artefact-files.ts';
 import type { Feature, JobContext } from './feature.ts';
-import { type Artefact, type JobChange, type JobRecord, type JobStore, Overtaken } from './job-store.ts';
+import { type JobChange, type JobRecord, type JobStore, Overtaken } from './job-store.ts';
+import { type ResultParts, StepResults } from './results.ts';
 import { isFinal, type JobEvent } from './states.ts';
 
-export interface JobParts {
+export interface JobParts extends ResultParts {
   readonly store: JobStore;
-  readonly files: ArtefactFiles;
   readonly features: ReadonlyMap<string, Feature<unknown>>;
   readonly gpu: Gpu;
   readonly ledger: Ledger;
   readonly usage: UsageStore;
   readonly directory: Directory;
+  readonly uploads: {
+    find(tenant: string, id: string): Upload | undefined;
+    read(upload: Upload): Promise<Uint8Array>;
+  };
   /** Tells the tenant's endpoints. Called inside the transaction of what happened. */
   readonly emit: (tenant: string, type: string, data: object) => void;
   readonly onError: (error: unknown, job: string | null) => void;
@@ -33,6 +37,14 @@ interface Running {
   readonly ended: Promise<void>;
   standing: () => Standing | undefined;
   progress: number;
+  preview: Preview | null;
+}
+
+/** How the picture that a job makes looks at the moment. */
+export interface Preview {
+  readonly bytes: Uint8Array;
+  /** Goes up with every new one of the job. */
+  readonly version: number;
 }
 
 /** The first in a line. */
@@ -54,7 +66,8 @@ export class Jobs {
   readonly #parts: JobParts;
   readonly #boot = randomUUID();
   readonly #running = new Map<string, Running>();
-  readonly #listeners = new Map<string, Set<() => void>>();
+  /** By the id of a job, or of a tenant for all of its jobs. */
+  readonly #listeners = new Map<string, Set<(job: string) => void>>();
   #again: NodeJS.Timeout | null = null;
   #isClosed = false;
 
@@ -132,6 +145,10 @@ export class Jobs {
     return this.#running.get(job.id)?.progress ?? job.progress;
   }
 
+  preview(id: string): Preview | null {
+    return this.#running.get(id)?.preview ?? null;
+  }
+
   /** Ends a job for good (J6). What it had finished is charged. Does nothing to one that has ended. */
   cancel(id: string): JobRecord {
     const { store } = this.#parts;
@@ -165,17 +182,44 @@ export class Jobs {
   #forgetOne({ tenant, id }: JobRecord): void {
     const { store, files, onError } = this.#parts;
     store.remove(id);
-    files.remove(tenant, id).catch((error: unknown) => onError(error, id));
+    files.removeGroup(tenant, id).catch((error: unknown) => onError(error, id));
   }
 
-  /** Calls back whenever something happened to a job. Returns how to stop that. */
-  watch(id: string, listener: () => void): () => void {
-    const listeners = this.#listeners.get(id) ?? new Set();
-    this.#listeners.set(id, listeners.add(listener));
+  /** Calls back whenever something happened to a job, or to any job of a tenant. Returns how to stop that. */
+  watch(jobOrTenant: string, listener: (job: string) => void): () => void {
+    const listeners = this.#listeners.get(jobOrTenant) ?? new Set();
+    this.#listeners.set(jobOrTenant, listeners.add(listener));
     return () => {
       listeners.delete(listener);
-      if (listeners.size === 0) this.#listeners.delete(id);
+      if (listeners.size === 0) this.#listeners.delete(jobOrTenant);
     };
+  }
+
+  /** Resolves when something happened to a job, the time is over, or nobody waits any more. */
+  changeOf(id: string, withinMs: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        unwatch();
+        signal?.removeEventListener('abort', done);
+        resolve();
+      };
+      const timer = setTimeout(done, Math.max(0, withinMs));
+      const unwatch = this.watch(id, done);
+      signal?.addEventListener('abort', done);
+    });
+  }
+
+  /** To be called when jobs were put down. */
+  added(jobs: readonly JobRecord[]): void {
+    for (const job of jobs) this.#tell(job);
+    this.wake();
+  }
+
+  /** Forgets a job that has ended, with its results. */
+  remove(job: JobRecord): void {
+    if (!isFinal(job.state)) throw new ApiError('conflict', `It is ${job.state} yet. Cancel it first.`);
+    this.#forgetOne(job);
   }
 
   /** Puts back what runs, without holding it against the jobs. */
@@ -213,12 +257,13 @@ export class Jobs {
       abort,
       standing: () => undefined,
       progress: job.progress,
+      preview: null,
       ended: Promise.resolve()
         .then(() => this.#work(job, running))
         .catch((error: unknown) => this.#parts.onError(error, job.id)),
     };
     this.#running.set(job.id, running);
-    this.#tell(job.id);
+    this.#tell(job);
   }
 
   async #work(job: JobRecord, running: Running): Promise<void> {
@@ -237,16 +282,20 @@ export class Jobs {
       const input = store.input(job.id);
       await this.#tidy(job);
       ledger.atomically(() => this.#emit(store.move(job.id, 'begin', {}, job.attempt)));
-      this.#tell(job.id);
+      crashPoint('job.begun');
+      this.#tell(job);
       const context = this.#contextOf(job, running, timings);
       const used = await feature.run(input, context);
       running.abort.signal.throwIfAborted();
-      this.#finish(job, feature.wish(input, context.model).work(), used, timings);
+      crashPoint('job.worked');
+      const work = feature.wish(input, context.model, this.#uploadsOf(feature, input, job.tenant)).work();
+      this.#finish(job, work, used, timings);
+      crashPoint('job.finished');
     } catch (error) {
       this.#settleFailure(job, running, timings, error);
     } finally {
       this.#running.delete(job.id);
-      this.#tell(job.id);
+      this.#tell(job);
       this.wake();
       // One that goes on tidies up when it begins again, which may be at this moment.
       const state = store.find(job.id)?.state;
@@ -257,12 +306,13 @@ export class Jobs {
   /** Files that were written for a step that was not saved. */
   async #tidy({ tenant, id }: JobRecord): Promise<void> {
     const { store, files } = this.#parts;
-    if (!store.find(id)) return files.remove(tenant, id);
-    await files.tidy(tenant, id, new Set(store.artefacts(id).map((artefact) => artefact.id)));
+    if (!store.find(id)) return files.removeGroup(tenant, id);
+    const known = store.artefacts(id).flatMap((artefact) => [artefact.id, artefact.thumbnail ?? '']);
+    await files.tidy(tenant, id, new Set(known));
   }
 
   #contextOf(job: JobRecord, running: Running, timings: Timings): JobContext {
-    const { store, files, gpu, directory } = this.#parts;
+    const { store, gpu, directory, uploads, pictures } = this.#parts;
     const model = gpu.model(job.model);
     const tenant = directory.tenant(job.tenant);
     if (!model || !tenant)
@@ -281,27 +331,13 @@ export class Jobs {
         const before = store.stepResult(job.id, name);
         if (before !== undefined) return before as Awaited<ReturnType<typeof work>>;
         signal.throwIfAborted();
-        const made: Artefact[] = [];
-        const result = await work({
-          add: async ({ name: file, contentType, bytes, metadata }) => {
-            const artefact = {
-              id: newId('artefact'),
-              job: job.id,
-              tenant: job.tenant,
-              name: file,
-              contentType,
-              bytes: bytes.length,
-              metadata: { ...metadata },
-              createdAt: Date.now(),
-            };
-            await files.save(artefact, bytes);
-            made.push(artefact);
-          },
-        });
+        const results = new StepResults(this.#parts, job, tenant);
+        const result = await work(results);
         signal.throwIfAborted();
-        store.saveStep(job.id, job.attempt, name, result, made);
+        store.saveStep(job.id, job.attempt, name, result, results.made);
+        crashPoint('step.saved');
         store.note(job.id, job.attempt, { progress: running.progress, ...timesOf(timings) });
-        this.#tell(job.id);
+        this.#tell(job);
         return result;
       },
       image: (request) => {
@@ -319,11 +355,31 @@ export class Jobs {
           addTo(timings, task.timings);
         }
       },
+      upload: async (id) => {
+        const upload = uploads.find(job.tenant, id);
+        if (!upload) throw new ApiError('not_found', `The upload ${id} is not there any more.`);
+        return { upload, bytes: await uploads.read(upload) };
+      },
+      picture: (work) => pictures.work(work, 'picture'),
+      preview: (bytes) => {
+        running.preview = { bytes, version: (running.preview?.version ?? 0) + 1 };
+        this.#tell(job);
+      },
       progress: (fraction) => {
         running.progress = Math.min(1, Math.max(running.progress, fraction));
-        this.#tell(job.id);
+        this.#tell(job);
       },
     };
+  }
+
+  /** The uploads that it was asked for with, by the parameter. */
+  #uploadsOf(feature: Feature<unknown>, input: unknown, tenant: string): Record<string, Upload> {
+    const found: Record<string, Upload> = {};
+    for (const [param, id] of Object.entries(feature.uploads?.(input) ?? {})) {
+      const upload = id === undefined ? undefined : this.#parts.uploads.find(tenant, id);
+      if (upload) found[param] = upload;
+    }
+    return found;
   }
 
   /** Charged by what it came to, at the prices it was asked for at, and never more than was held. */
@@ -379,7 +435,7 @@ export class Jobs {
       usage.addNow(rowOf(ended, status, change.errorCode ?? ended.state, credits, null, {}));
       this.#emit(ended);
     });
-    this.#tell(job.id);
+    this.#tell(job);
   }
 
   #emit({ id, tenant, feature, state, credits, errorCode }: JobRecord): void {
@@ -398,8 +454,9 @@ export class Jobs {
     );
   }
 
-  #tell(id: string): void {
-    for (const listener of this.#listeners.get(id) ?? []) listener();
+  #tell({ id, tenant }: Pick<JobRecord, 'id' | 'tenant'>): void {
+    for (const listener of this.#listeners.get(id) ?? []) listener(id);
+    for (const listener of this.#listeners.get(tenant) ?? []) listener(id);
   }
 }
 

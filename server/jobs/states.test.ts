@@ -16,6 +16,8 @@ const job = {
   model: 'm',
   creditsHeld: 0,
   startBy: null,
+  batch: null,
+  retryOf: null,
 };
 beforeEach(() => {
   db = openDatabase(':memory:');

@@ -13,6 +13,7 @@ export const Plan = Type.Object(
       maximum: 100_000,
       description: 'Requests that may wait beside those.',
     }),
+    uploadsPerMinute: Type.Integer({ minimum: 0, maximum: 1_000_000, default: 10 }),
     weight: Type.Number({
       exclusiveMinimum: 0,
       maximum: 100,
@@ -22,6 +23,10 @@ export const Plan = Type.Object(
     features: Patterns('Features that may be used; * stands for any characters.'),
     historyDays: Type.Union([Type.Integer({ minimum: 0, maximum: 36_500 }), Type.Null()], {
       description: 'How long requests are kept in the history; null: for ever.',
+    }),
+    storageMib: Type.Union([Type.Integer({ minimum: 0, maximum: 100_000_000 }), Type.Null()], {
+      default: null,
+      description: 'Files of uploads and results that are kept at once; null: as the disk allows.',
     }),
     priceUsdPerMonth: Type.Union([Type.Number({ minimum: 0, maximum: 1_000_000 }), Type.Null()], {
       description: 'What a subscription costs; 0 needs none, null is by agreement.',

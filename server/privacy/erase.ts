@@ -4,12 +4,14 @@ import type { Actor } from '../audit/audit-log.ts';
 import type { HistoryStore } from '../history/history-store.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import type { WebhookStore } from '../webhooks/webhook-store.ts';
+import type { Uploads } from '../files/uploads.ts';
 import type { IdempotencyStore } from '../idempotency/idempotency-store.ts';
 
 export interface ErasureDeps extends AccountDeps {
   readonly history: HistoryStore;
   readonly idempotency: IdempotencyStore;
   readonly jobs: Jobs;
+  readonly uploads: Uploads;
   readonly webhooks: WebhookStore;
 }
 
@@ -20,6 +22,7 @@ export interface ErasureDeps extends AccountDeps {
 export function erasePerson(deps: ErasureDeps, user: UserRecord, actor: Actor): void {
   deps.ledger.atomically(() => {
     deps.jobs.forget(user.tenant, user.id);
+    deps.uploads.forget(user.tenant, user.id);
     deps.history.removeOfUser(user.id);
     forgetAddress(deps, user.email);
     deps.audit.forgetAddresses({ user: user.id });
@@ -39,6 +42,7 @@ export function eraseCompany(deps: ErasureDeps, tenant: string, actor: Actor): v
     for (const { email } of deps.users.ofTenant(tenant)) forgetAddress(deps, email);
     for (const { email } of deps.invitations.list(tenant)) forgetAddress(deps, email);
     deps.jobs.forget(tenant);
+    deps.uploads.forget(tenant);
     deps.webhooks.removeOf(tenant);
     deps.audit.forgetAddresses({ tenant });
     deps.idempotency.removeOf(tenant);

@@ -1,6 +1,7 @@
 import type { UserRecord } from '../accounts/user-store.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { HistoryItem, HistoryStore, Whose } from '../history/history-store.ts';
+import type { UploadStore } from '../files/upload-store.ts';
 import type { JobStore } from '../jobs/job-store.ts';
 import { statement } from '../ledger/statement.ts';
 import type { OrderStore } from '../payments/order-store.ts';
@@ -14,6 +15,7 @@ export interface ExportDeps extends ErasureDeps {
   readonly orders: OrderStore;
   readonly history: HistoryStore;
   readonly jobStore: JobStore;
+  readonly uploadStore: UploadStore;
   readonly audit: AuditLog;
 }
 
@@ -31,6 +33,7 @@ export function* exportOfPerson(deps: ExportDeps, user: UserRecord): Generator<E
   for (const { before, after, ...entry } of deps.audit.all({ actor: user.id })) {
     yield { type: 'audit', ...entry, before: parsed(before), after: parsed(after) };
   }
+  for (const upload of deps.uploadStore.all(user.tenant, user.id)) yield { type: 'upload', ...upload };
   yield* jobsOf(deps, user.tenant, user.id);
   for (const item of historyOf(deps.history, { tenant: user.tenant, user: user.id })) {
     yield { type: 'history', ...item };
@@ -50,6 +53,7 @@ export function* exportOfCompany(deps: ExportDeps, tenant: string): Generator<Ex
   for (const order of deps.orders.all(tenant)) yield { type: 'order', ...order };
   for (const line of statement(deps.db, tenant)) yield { type: 'transaction', ...line };
   for (const row of deps.usage.rows(tenant)) yield { type: 'request', ...row };
+  for (const upload of deps.uploadStore.all(tenant)) yield { type: 'upload', ...upload };
   yield* jobsOf(deps, tenant);
   for (const item of historyOf(deps.history, { tenant })) yield { type: 'history', ...item };
   for (const { before, after, ...entry } of deps.audit.all({ tenant })) {

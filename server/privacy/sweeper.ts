@@ -20,7 +20,8 @@ export class Sweeper {
   }
 
   sweep(): void {
-    const { ledger, sessions, mailedTokens, invitations, outbox, idempotency, jobs, webhooks } = this.#deps;
+    const { ledger, sessions, mailedTokens, invitations, outbox, idempotency, jobs, uploads, webhooks } =
+      this.#deps;
     const chores = [
       () => ledger.expire(),
       () => sessions.sweep(),
@@ -29,6 +30,7 @@ export class Sweeper {
       () => outbox.sweep(),
       () => idempotency.sweep(),
       () => jobs.sweep(),
+      () => uploads.sweep(),
       () => webhooks.sweep(Date.now() - limits.webhooks.keptMs),
       () => sweepHistory(this.#db, this.#deps),
     ];

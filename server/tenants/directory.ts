@@ -6,6 +6,9 @@ import { type KeyStore, type LiveKey, patterns } from './key-store.ts';
 import type { Identity, Role, Tenant } from './tenant.ts';
 import type { TenantStore } from './tenant-store.ts';
 
+/** The longest that a timer can wait. */
+const longestTimerMs = 2 ** 31 - 1;
+
 /** A person's session, if it may be used now. */
 interface LiveSession {
   readonly user: string;
@@ -23,7 +26,7 @@ export class Directory {
   readonly #keys: KeyStore;
   readonly #session: Statement<[string, number], LiveSession>;
   readonly #version: Statement<[string], number>;
-  readonly #listeners: (() => void)[] = [];
+  readonly #listeners = new Set<() => void>();
 
   constructor(parts: { db: Database; files: FileTenants; tenants: TenantStore; keys: KeyStore }) {
     this.#files = parts.files;
@@ -83,8 +86,27 @@ export class Directory {
     for (const listener of this.#listeners) listener();
   }
 
-  onChange(listener: () => void): void {
-    this.#listeners.push(listener);
+  /** Returns how to be told no more. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Calls back once whoever asked would not be let in any more (A1). Returns how to stop that. */
+  onEndOf(identity: Identity, end: () => void): () => void {
+    const check = (): void => {
+      if (identity.isCurrent()) return;
+      stop();
+      end();
+    };
+    const unwatch = this.onChange(check);
+    const leftMs = identity.expiresAt === null ? Infinity : identity.expiresAt - Date.now();
+    const expiry = leftMs <= longestTimerMs ? setTimeout(check, leftMs + 1).unref() : null;
+    const stop = (): void => {
+      unwatch();
+      if (expiry) clearTimeout(expiry);
+    };
+    return stop;
   }
 
   #ofKey(live: LiveKey, hash: string): Identity {

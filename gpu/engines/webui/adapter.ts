@@ -16,6 +16,7 @@ import type {
   WorkOptions,
 } from '../engine.ts';
 import { EngineHttp, field, type HttpLimits } from '../http.ts';
+import type { Sampler } from '../samplers.ts';
 import { checkedPng } from '../checked-png.ts';
 import { type Flavour, flavourOf, flavours } from './flavours.ts';
 
@@ -45,6 +46,24 @@ interface Checkpoint extends EngineModel {
   /** The short hash in the title, to check what an image was really made with. */
   readonly hash: string | null;
 }
+
+type Progress = Omit<Extract<ImageEvent, { type: 'progress' }>, 'type'>;
+
+/** As they are called in every version: the newer ones take the schedule from the end of the name. */
+const samplerNames: Readonly<Record<Sampler, string>> = {
+  euler: 'Euler',
+  'euler-a': 'Euler a',
+  heun: 'Heun',
+  'dpmpp-2m': 'DPM++ 2M',
+  'dpmpp-2m-karras': 'DPM++ 2M Karras',
+  'dpmpp-sde-karras': 'DPM++ SDE Karras',
+  ddim: 'DDIM',
+  unipc: 'UniPC',
+  lcm: 'LCM',
+};
+
+/** Larger than any preview there is. */
+const previewBytes = 4 * 1024 ** 2;
 
 const timing = { startMs: 180_000, pollMs: 400, imageMs: 15 * 60_000, interruptMs: 60_000 } as const;
 
@@ -227,7 +246,7 @@ export class Webui implements Engine {
         if (signal.aborted) throw new EngineError('aborted', undefined, { cause: signal.reason });
         if (performance.now() - movedAt > this.#http.limits.firstByteTimeoutMs)
           throw new EngineError('silent');
-        const progress = await this.#progress(ended.signal);
+        const progress = await this.#progress(request.previews, ended.signal);
         // It says 0 between jobs and odd things at the start; what is shown only ever grows.
         if (progress && progress.fraction > fraction) {
           ({ fraction } = progress);
@@ -244,8 +263,9 @@ export class Webui implements Engine {
     yield await this.#picture(outcome.answer, request, signal);
   }
 
-  async #progress(signal: AbortSignal): Promise<{ fraction: number; step: number; steps: number } | null> {
-    const path = '/sdapi/v1/progress?skip_current_image=true';
+  async #progress(previews: boolean, signal: AbortSignal): Promise<Progress | null> {
+    // Encoding one costs the engine time: only for those who want it.
+    const path = `/sdapi/v1/progress?skip_current_image=${!previews}`;
     const answer = await this.#http.json(path, { signal, timeoutMs: 3_000 }).catch(() => null);
     const fraction = field(answer, 'progress');
     const state = field(answer, 'state');
@@ -256,6 +276,7 @@ export class Webui implements Engine {
       fraction: Math.min(0.99, Math.max(0, fraction)),
       step: typeof step === 'number' ? step : 0,
       steps: typeof steps === 'number' ? steps : 0,
+      preview: previewOf(field(answer, 'current_image')),
     };
   }
 
@@ -290,7 +311,7 @@ export class Webui implements Engine {
     const seed = field(info, 'seed');
     return {
       type: 'image',
-      png: await checkedPng(encoded, request),
+      png: await checkedPng(encoded, finalSize(request)),
       seed: typeof seed === 'number' && seed >= 0 ? seed : request.seed,
     };
   }
@@ -306,6 +327,8 @@ export class Webui implements Engine {
       guidance: 1,
       seed: 1,
       sampler: null,
+      hires: null,
+      previews: false,
       source: null,
     };
     for await (const event of this.image(request, { signal })) if (event.type === 'image') return;
@@ -329,7 +352,7 @@ export class Webui implements Engine {
 }
 
 function bodyOf(request: ImageRequest): Record<string, unknown> {
-  const { source } = request;
+  const { source, hires } = request;
   return {
     prompt: request.prompt,
     negative_prompt: request.negativePrompt,
@@ -338,11 +361,18 @@ function bodyOf(request: ImageRequest): Record<string, unknown> {
     steps: request.steps,
     cfg_scale: request.guidance,
     seed: request.seed,
-    sampler_name: request.sampler ?? 'Euler a',
+    sampler_name: samplerNames[request.sampler ?? 'euler-a'],
     batch_size: 1,
     n_iter: 1,
     send_images: true,
     save_images: false,
+    ...(hires && {
+      enable_hr: true,
+      hr_scale: hires.scale,
+      hr_upscaler: 'Latent',
+      hr_second_pass_steps: hires.steps,
+      denoising_strength: hires.strength,
+    }),
     ...(source && {
       init_images: [Buffer.from(source.image).toString('base64')],
       denoising_strength: source.strength,
@@ -354,6 +384,17 @@ function bodyOf(request: ImageRequest): Record<string, unknown> {
       }),
     }),
   };
+}
+
+function previewOf(encoded: unknown): Uint8Array | null {
+  if (typeof encoded !== 'string' || encoded === '' || encoded.length > previewBytes) return null;
+  return Buffer.from(encoded.replace(/^data:[^,]*,/, ''), 'base64');
+}
+
+/** What comes out, after the enlargement. */
+function finalSize({ width, height, hires }: ImageRequest): { width: number; height: number } {
+  const scale = hires?.scale ?? 1;
+  return { width: Math.round(width * scale), height: Math.round(height * scale) };
 }
 
 /** `info` is a JSON text inside the JSON answer. */

@@ -6,6 +6,7 @@ import { fault } from '../faults.ts';
 import { answerFault, bodyOf, json, listen, startFaults } from '../http.ts';
 import { takes } from '../pace.ts';
 import { draw } from './draw.ts';
+import { withText } from './png-text.ts';
 
 /*
  * Stands in for AUTOMATIC1111's web UI in --nowebui mode, or for Forge or SD.Next with --flavour: one checkpoint,
@@ -42,6 +43,17 @@ const checkpoints: readonly Checkpoint[] = [
     stepMs: 260,
   },
   { name: 'demo-xl', hash: 'de300abcde', weightsMib: 5_400, workingMib: 850, loadMs: 20_000, stepMs: 900 },
+];
+const samplers = [
+  'Euler a',
+  'Euler',
+  'Heun',
+  'DPM++ 2M',
+  'DPM++ 2M Karras',
+  'DPM++ SDE Karras',
+  'DDIM',
+  'UniPC',
+  'LCM',
 ];
 const contextMib = 320;
 const title = ({ name, hash }: Checkpoint): string => `${name}.safetensors [${hash}]`;
@@ -122,13 +134,17 @@ async function serve(request: IncomingMessage, response: ServerResponse): Promis
         })),
       );
     case 'GET /sdapi/v1/progress':
-      return json(response, 200, progress());
+      return json(response, 200, progress(request.url?.includes('skip_current_image=true') ?? false));
     case 'GET /sdapi/v1/memory': {
       const used = weights === 'vram' ? selected.weightsMib * 1024 ** 2 : 0;
       return json(response, 200, { ram: {}, cuda: { allocated: { current: used, peak: used } } });
     }
     case 'GET /sdapi/v1/samplers':
-      return json(response, 200, [{ name: 'Euler a', aliases: ['k_euler_a'], options: {} }]);
+      return json(
+        response,
+        200,
+        samplers.map((name) => ({ name, aliases: [], options: {} })),
+      );
     case 'POST /sdapi/v1/interrupt':
       // One that comes while nothing runs is lost.
       if (job) job.interrupted = true;
@@ -162,7 +178,7 @@ function done(response: ServerResponse): void {
   else json(response, 200, {});
 }
 
-function progress(): object {
+function progress(withoutImage: boolean): object {
   const state = {
     skipped: false,
     interrupted: job?.interrupted ?? false,
@@ -178,7 +194,7 @@ function progress(): object {
     progress: fraction,
     eta_relative: 0,
     state,
-    current_image: job?.preview?.toString('base64') ?? null,
+    current_image: (withoutImage ? null : job?.preview?.toString('base64')) ?? null,
     textinfo: null,
   };
 }
@@ -209,12 +225,19 @@ async function picture(
   fromImage: boolean,
   response: ServerResponse,
 ): Promise<void> {
-  const [width, height] = [Number(body['width'] ?? 512), Number(body['height'] ?? 512)];
-  const asked = Number(body['seed'] ?? -1);
-  const seed = asked < 0 ? randomInt(2 ** 31) : asked;
+  const sampler = String(body['sampler_name'] ?? 'Euler');
+  if (!samplers.includes(sampler)) return json(response, 404, { detail: 'Sampler not found' });
+  const scale = body['enable_hr'] === true && !fromImage ? Number(body['hr_scale'] ?? 2) : 1;
+  const [width, height] = [body['width'], body['height']].map((side) =>
+    Math.round(Number(side ?? 512) * scale),
+  ) as [number, number];
+  const wanted = Number(body['seed'] ?? -1);
+  const seed = wanted < 0 ? randomInt(2 ** 31) : wanted;
   const inits = body['init_images'];
   const strength = Number(body['denoising_strength'] ?? 0.75);
-  const steps = Math.max(1, Math.round(Number(body['steps'] ?? 50) * (fromImage ? strength : 1)));
+  const asked = Number(body['steps'] ?? 50);
+  const second = scale > 1 ? Number(body['hr_second_pass_steps'] ?? 0) || asked : 0;
+  const steps = Math.max(1, Math.round(asked * (fromImage ? strength : 1))) + second;
   job = {
     step: 0,
     steps,
@@ -251,7 +274,8 @@ async function picture(
       });
     }
   }
-  const image = await draw({ ...drawing, progress: job.step / steps });
+  const text = `${drawing.prompt}\nSteps: ${steps}, Sampler: ${sampler}, Seed: ${seed}, Model: ${selected.name}, Version: demo stand-in`;
+  const image = withText(await draw({ ...drawing, progress: job.step / steps }), 'parameters', text);
   const info = {
     seed,
     all_seeds: [seed],
@@ -260,9 +284,7 @@ async function picture(
     sd_model_name: selected.name,
     sd_model_hash: fault(folder, 'wrong_model') === null ? selected.hash : 'ffffffffff',
     index_of_first_image: 0,
-    infotexts: [
-      `${drawing.prompt}\nSteps: ${steps}, Seed: ${seed}, Model: ${selected.name}, Version: demo stand-in`,
-    ],
+    infotexts: [text],
   };
   json(response, 200, { images: [image.toString('base64')], parameters: {}, info: JSON.stringify(info) });
 }

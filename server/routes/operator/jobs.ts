@@ -7,6 +7,8 @@ import { PageOf } from '../../contract/platform.ts';
 import { ApiError } from '../../http/api-error.ts';
 import { jobView, pageOf } from '../../http/views.ts';
 import type { JobRecord } from '../../jobs/job-store.ts';
+import { isFinal } from '../../jobs/states.ts';
+import type { Identity } from '../../tenants/tenant.ts';
 import { type OperatorDeps, operatorOf } from './operator-context.ts';
 
 const View = Type.Object({
@@ -19,7 +21,7 @@ const View = Type.Object({
 
 /** The jobs of all tenants. What was asked in them is theirs, and not shown here. */
 export const operatorJobRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, deps) => {
-  const { jobs, jobStore, audit, ledger } = deps;
+  const { jobs, jobStore, jobDesk, features, directory, audit, ledger } = deps;
 
   app.get(
     '/api/jobs',
@@ -56,6 +58,49 @@ export const operatorJobRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async 
         return jobs.cancel(job.id);
       });
       return view(canceled);
+    },
+  );
+
+  app.post(
+    '/api/jobs/:id/retry',
+    {
+      schema: {
+        summary:
+          'Ask for a job once more that failed, expired or was cancelled; its tenant pays as the first time',
+        params: JobParams,
+        response: { 201: View, default: ErrorBody },
+      },
+    },
+    async (request, reply) => {
+      const job = jobStore.find(request.params.id);
+      if (!job) throw new ApiError('not_found', 'There is no such job.');
+      if (!isFinal(job.state) || job.state === 'succeeded')
+        throw new ApiError('conflict', `It is ${job.state}: there is nothing to do again.`);
+      const feature = features.get(job.feature);
+      const tenant = directory.tenant(job.tenant);
+      if (!feature || !tenant)
+        throw new ApiError('conflict', 'Its feature or its tenant is not there any more.');
+      const { askedBy: id, person } = job;
+      const identity: Identity = {
+        id,
+        tenant,
+        person,
+        user: null,
+        models: [],
+        features: [],
+        expiresAt: null,
+        isCurrent: () => true,
+      };
+      const order = await jobDesk.order(identity, feature, jobStore.input(job.id));
+      const [again] = jobDesk.place(identity, [order], { retryOf: job.id }, ([made]) =>
+        audit.add(operatorOf(request), {
+          action: 'job.retry',
+          target: job.id,
+          tenant: job.tenant,
+          after: { job: made?.id },
+        }),
+      );
+      return reply.status(201).send(view(again ?? job));
     },
   );
 

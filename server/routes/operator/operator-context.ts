@@ -5,6 +5,8 @@ import type { Admission } from '../../admission/admission.ts';
 import type { Company } from '../../accounts/company.ts';
 import type { Actor } from '../../audit/audit-log.ts';
 import { ApiError } from '../../http/api-error.ts';
+import type { Feature } from '../../jobs/feature.ts';
+import type { JobDesk } from '../../jobs/job-desk.ts';
 import type { TenantsWatch } from '../../tenants/tenants-file.ts';
 import type { ExportDeps } from '../../privacy/export.ts';
 import type { FileTenants } from '../../tenants/file-tenants.ts';
@@ -14,6 +16,8 @@ export interface OperatorDeps extends ExportDeps {
   readonly gpu: Gpu;
   readonly admission: Admission;
   readonly company: Company;
+  readonly jobDesk: JobDesk;
+  readonly features: ReadonlyMap<string, Feature<unknown>>;
   readonly files: FileTenants;
   readonly tenantsFile: TenantsWatch;
   readonly token: string;

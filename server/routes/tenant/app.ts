@@ -1,5 +1,6 @@
 import cookie from '@fastify/cookie';
 import multipart from '@fastify/multipart';
+import websocket from '@fastify/websocket';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyBaseLogger } from 'fastify';
@@ -11,15 +12,19 @@ import { companyRoutes } from './company.ts';
 import { creditRoutes } from './credits.ts';
 import { historyRoutes } from './history.ts';
 import { imageRoutes } from './images.ts';
+import { jobEventRoutes } from './job-events.ts';
+import { jobFileRoutes } from './job-files.ts';
 import { jobRoutes } from './jobs.ts';
 import { keyRoutes } from './keys.ts';
 import { modelRoutes } from './models.ts';
+import { moderationRoutes } from './moderations.ts';
 import { paymentRoutes } from './payments.ts';
 import { platformRoutes } from './platform.ts';
 import { simpleRoutes } from './simple.ts';
 import type { Identity } from '../../tenants/tenant.ts';
 import type { TenantDeps } from './tenant-context.ts';
 import { textRoutes } from './text.ts';
+import { uploadRoutes } from './uploads.ts';
 import { userRoutes } from './users.ts';
 import { webhookRoutes } from './webhooks.ts';
 
@@ -55,6 +60,7 @@ export async function tenantApp(deps: TenantDeps, logger: FastifyBaseLogger): Pr
   await app.register(multipart, {
     limits: { fileSize: bytes, files, fields, fieldSize: fieldBytes, parts: files + fields },
   });
+  await app.register(websocket, { options: { maxPayload: limits.socketMessageBytes } });
   await app.register(swagger, {
     openapi: {
       info: {
@@ -79,6 +85,7 @@ export async function tenantApp(deps: TenantDeps, logger: FastifyBaseLogger): Pr
     modelRoutes,
     textRoutes,
     imageRoutes,
+    moderationRoutes,
     simpleRoutes,
     authRoutes,
     userRoutes,
@@ -88,6 +95,9 @@ export async function tenantApp(deps: TenantDeps, logger: FastifyBaseLogger): Pr
     paymentRoutes,
     historyRoutes,
     jobRoutes,
+    jobEventRoutes,
+    jobFileRoutes,
+    uploadRoutes,
     webhookRoutes,
   ];
   for (const routes of families) await app.register(routes, deps);

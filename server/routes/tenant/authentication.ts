@@ -107,7 +107,8 @@ function credentialOf({ headers }: FastifyRequest): string | null {
 
 /** A cookie comes along whoever made the page that asks, so what changes something must come from our own (F55). */
 function demandOwnPage({ publicUrl }: Pick<TenantDeps, 'publicUrl'>, request: FastifyRequest): void {
-  if (safe.has(request.method)) return;
+  // A WebSocket begins as a GET, and any page may open one.
+  if (safe.has(request.method) && request.headers.upgrade === undefined) return;
   const { origin } = request.headers;
   const own = [`${request.protocol}://${request.host}`, publicUrl && URL.parse(publicUrl)?.origin];
   if (origin !== undefined && own.includes(origin)) return;

@@ -6,9 +6,16 @@ import { checked, InvalidValue } from '../../config/checked.ts';
 import { ErrorBody } from '../../contract/errors.ts';
 import { DryRunQuery, QuoteView } from '../../contract/money.ts';
 import { ImageGenerationBody, ImageList } from '../../contract/openai.ts';
-import { answerImages, imageRequest, type ImageJob, imageWork, parseSize } from '../../generation/images.ts';
+import {
+  answerImages,
+  fittedSize,
+  type ImageJob,
+  imageRequest,
+  imageSource,
+  imageWork,
+  parseSize,
+} from '../../generation/images.ts';
 import { modelFor } from '../../generation/text.ts';
-import { cleanImage, cleanMask, sizeOf } from '../../generation/uploaded-image.ts';
 import { ApiError } from '../../http/api-error.ts';
 import { HeldReply } from '../../http/held-reply.ts';
 import { limits } from '../../contract/limits.ts';
@@ -16,7 +23,7 @@ import { addressOf, admit, identityOf, type TenantDeps } from './tenant-context.
 
 /** The OpenAI routes that make pictures, and the links they are handed out by. */
 export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
-  const { links } = deps;
+  const { links, pictures, moderation } = deps;
 
   app.post(
     '/v1/images/generations',
@@ -64,11 +71,15 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
       const form = await readForm(request);
       const { fields } = form;
       const model = await modelFor(deps, identity, 'image', fields.model);
-      const size = fields.size && fields.size !== 'auto' ? parseSize(fields.size) : await sizeOf(form.image);
-      const image = await cleanImage(form.image, size);
-      const mask = form.mask && (await cleanMask(form.mask, size));
+      const isAuto = !fields.size || fields.size === 'auto';
+      const size = isAuto
+        ? fittedSize(await pictures.work({ kind: 'size', bytes: form.image }, 'image'))
+        : parseSize(fields.size);
+      const { bytes: image } = await pictures.work({ kind: 'source', bytes: form.image, size }, 'image');
+      await moderation.demand(identity.tenant, image, 'image');
+      const mask = form.mask && (await pictures.work({ kind: 'mask', bytes: form.mask, size }, 'mask')).bytes;
       const count = fields.n ?? 1;
-      const source = { image, mask, strength: fields.strength };
+      const source = imageSource({ image, mask, strength: fields.strength });
       const wanted = imageRequest({ ...fields, negativePrompt: fields.negative_prompt }, size, source);
       const wish = {
         feature: 'image',

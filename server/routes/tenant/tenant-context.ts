@@ -14,8 +14,16 @@ import type { SignedLinks } from '../../files/signed-links.ts';
 import { addressKey } from '../../http/address.ts';
 import { ApiError } from '../../http/api-error.ts';
 import type { KeptAnswer, KeyedRun } from '../../idempotency/idempotency-store.ts';
-import type { ArtefactFiles } from '../../jobs/artefact-files.ts';
+import type { Style } from '../../contract/image-generation.ts';
+import type { FileName } from '../../files/file-store.ts';
+import type { LocalFiles } from '../../files/local-files.ts';
+import type { UploadStore } from '../../files/upload-store.ts';
+import type { Uploads } from '../../files/uploads.ts';
 import type { Feature } from '../../jobs/feature.ts';
+import type { JobDesk } from '../../jobs/job-desk.ts';
+import type { JobRecord } from '../../jobs/job-store.ts';
+import type { Pictures } from '../../media/pictures.ts';
+import type { Moderation } from '../../moderation/moderation.ts';
 import type { Payments } from '../../payments/payments.ts';
 import type { ExportDeps } from '../../privacy/export.ts';
 import type { Identity } from '../../tenants/tenant.ts';
@@ -31,7 +39,13 @@ export interface TenantDeps extends GenerationDeps, ExportDeps, AccountDeps {
   readonly signedLinks: SignedLinks;
   /** Addresses beside the internet that may be told of events. */
   readonly webhookAllowed: readonly string[];
-  readonly jobFiles: ArtefactFiles;
+  readonly fileStore: LocalFiles;
+  readonly uploads: Uploads;
+  readonly uploadStore: UploadStore;
+  readonly jobDesk: JobDesk;
+  readonly pictures: Pictures;
+  readonly moderation: Moderation;
+  readonly styles: readonly Style[];
   readonly features: ReadonlyMap<string, Feature<unknown>>;
   readonly version: string;
   readonly demo: boolean;
@@ -76,6 +90,30 @@ export function actorOf(request: FastifyRequest): Actor {
     address: addressKey(request.ip),
     requestId: request.id,
   };
+}
+
+/** A job of the caller's tenant. Another's is as one that is not there (T2). */
+export function ownJob(
+  { jobStore }: Pick<TenantDeps, 'jobStore'>,
+  request: FastifyRequest,
+  id: string,
+): JobRecord {
+  const job = jobStore.find(id);
+  if (!job || job.tenant !== identityOf(request).tenant.id)
+    throw new ApiError('not_found', 'There is no such job.');
+  return job;
+}
+
+/** A link to a file that needs no key, until it expires. */
+export function linkTo(
+  deps: Pick<TenantDeps, 'signedLinks' | 'publicUrl'>,
+  request: FastifyRequest,
+  { tenant, group, id }: FileName,
+  expiresAt: number,
+): string {
+  const path = `/files/${group}/${id}`;
+  const signature = deps.signedLinks.sign({ tenant, object: path }, expiresAt);
+  return `${addressOf(deps, request)}${path}?expires=${expiresAt}&signature=${signature}`;
 }
 
 /** Our address as tenants know it. */

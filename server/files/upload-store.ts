@@ -1,0 +1,104 @@
+import type { Database } from 'better-sqlite3';
+
+export interface Upload {
+  readonly id: string;
+  readonly tenant: string;
+  readonly person: string | null;
+  /** What it was called where it came from. */
+  readonly name: string;
+  readonly contentType: string;
+  readonly width: number;
+  readonly height: number;
+  readonly bytes: number;
+  readonly createdAt: number;
+  readonly expiresAt: number;
+}
+
+/** The word for uploads in the name of a stored file. */
+export const uploadGroup = 'uploads';
+
+const columns = `select id, tenant, person, name, content_type as contentType, width, height, bytes,
+  created_at as createdAt, expires_at as expiresAt from uploads`;
+/** Of those that a job which has not ended was asked for with. */
+const inUse = `exists (select 1 from job_uploads join jobs on jobs.id = job_uploads.job
+  where job_uploads.upload = uploads.id and jobs.finished_at is null)`;
+
+/** Pictures that tenants sent: what is known of them. The bytes lie in the file store. */
+export class UploadStore {
+  readonly #db: Database;
+
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  add(upload: Upload): void {
+    this.#db
+      .prepare(
+        `insert into uploads (id, tenant, person, name, content_type, width, height, bytes, created_at, expires_at)
+         values (:id, :tenant, :person, :name, :contentType, :width, :height, :bytes, :createdAt, :expiresAt)`,
+      )
+      .run(upload);
+  }
+
+  find(tenant: string, id: string): Upload | undefined {
+    return this.#db
+      .prepare<[string, string], Upload>(`${columns} where id = ? and tenant = ?`)
+      .get(id, tenant);
+  }
+
+  /** Whosesoever it is: for links, which are bound to their tenant by themselves. */
+  findAny(id: string): Upload | undefined {
+    return this.#db.prepare<[string], Upload>(`${columns} where id = ?`).get(id);
+  }
+
+  /** How many were taken of every tenant since a moment. */
+  countsSince(since: number): { tenant: string; count: number }[] {
+    return this.#db
+      .prepare<[number], { tenant: string; count: number }>(
+        'select tenant, count(*) as count from uploads where created_at >= ? group by tenant',
+      )
+      .all(since);
+  }
+
+  /** Newest first, from an id of an earlier page on. */
+  page(tenant: string, after: string | undefined, limit: number): Upload[] {
+    return this.#db
+      .prepare<[string, string, number], Upload>(
+        `${columns} where tenant = ? and id < ? order by id desc limit ?`,
+      )
+      .all(tenant, after ?? '~', limit);
+  }
+
+  /** Those of a tenant, or of one person of it. */
+  all(tenant: string, person?: string): Upload[] {
+    return this.#db
+      .prepare<[string, string | null, string | null], Upload>(
+        `${columns} where tenant = ? and (? is null or person = ?) order by id`,
+      )
+      .all(tenant, person ?? null, person ?? null);
+  }
+
+  /** Whether a job that has not ended needs it. */
+  isInUse(id: string): boolean {
+    const found = this.#db.prepare<[string], 1>(`select 1 from uploads where id = ? and ${inUse}`).get(id);
+    return found !== undefined;
+  }
+
+  remove(id: string): void {
+    this.#db.prepare('delete from uploads where id = ?').run(id);
+  }
+
+  /** Those whose time is over, and that nothing needs any more. */
+  expired(now: number): Upload[] {
+    return this.#db.prepare<[number], Upload>(`${columns} where expires_at <= ? and not ${inUse}`).all(now);
+  }
+
+  /** Bytes of everything that lies on the disk for a tenant: uploads and results. */
+  storedBytes(tenant: string): number {
+    const bytes = this.#db
+      .prepare<[string], number>('select bytes from storage where tenant = ?')
+      .pluck()
+      .get(tenant);
+    return bytes ?? 0;
+  }
+}

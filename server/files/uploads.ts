@@ -1,0 +1,131 @@
+import { randomUUID } from 'node:crypto';
+import { createWriteStream, mkdirSync, rmSync } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { limits } from '../contract/limits.ts';
+import { crashPoint } from '../crash-point.ts';
+import { newId } from '../db/ids.ts';
+import { ApiError } from '../http/api-error.ts';
+import type { Pictures } from '../media/pictures.ts';
+import type { Moderation } from '../moderation/moderation.ts';
+import type { Identity, Tenant } from '../tenants/tenant.ts';
+import type { DiskSpace } from './disk-space.ts';
+import type { FileStore } from './file-store.ts';
+import { type Upload, uploadGroup, type UploadStore } from './upload-store.ts';
+
+export interface UploadParts {
+  readonly store: UploadStore;
+  readonly files: FileStore;
+  readonly pictures: Pictures;
+  readonly moderation: Moderation;
+  readonly space: DiskSpace;
+  /** Where what arrives lies until it was looked at. */
+  readonly incoming: string;
+  readonly onError: (error: unknown) => void;
+}
+
+const mib = 1024 ** 2;
+
+/** Takes in pictures: streamed to the disk within bounds, looked at, made anew, and only then kept. */
+export class Uploads {
+  readonly #parts: UploadParts;
+
+  constructor(parts: UploadParts) {
+    this.#parts = parts;
+    // What was on its way when the appliance ended belongs to nobody.
+    rmSync(parts.incoming, { recursive: true, force: true });
+    mkdirSync(parts.incoming, { recursive: true, mode: 0o700 });
+  }
+
+  /** Whether a tenant may store so many bytes more. Throws an ApiError otherwise. */
+  demandRoom({ id, limits: plan }: Tenant, bytes: number): void {
+    const { store, space } = this.#parts;
+    space.demand(bytes);
+    if (plan.storageMib === null || store.storedBytes(id) + bytes <= plan.storageMib * mib) return;
+    throw new ApiError(
+      'storage_quota_exceeded',
+      `The plan holds ${plan.storageMib} MiB of files, and they are used up. Delete uploads or jobs to make room.`,
+    );
+  }
+
+  /** Keeps what arrives, if it is a picture that may be kept. Rejects with an ApiError; then nothing is left of it. */
+  async take(
+    { tenant, person }: Identity,
+    name: string,
+    content: Readable & { truncated?: boolean },
+  ): Promise<Upload> {
+    const { store, files, pictures, moderation, incoming } = this.#parts;
+    this.demandRoom(tenant, 0);
+    const arrived = join(incoming, randomUUID());
+    try {
+      await pipeline(content, createWriteStream(arrived, { flags: 'wx', mode: 0o600 }));
+      if (content.truncated === true)
+        throw new ApiError('payload_too_large', `A file may have ${limits.upload.bytes} bytes.`, {
+          param: 'file',
+        });
+      crashPoint('upload.arrived');
+      const picture = await pictures.work({ kind: 'upload', bytes: await readFile(arrived) }, 'file');
+      await moderation.demand(tenant, picture.bytes, 'file');
+      this.demandRoom(tenant, picture.bytes.length);
+      const { contentType, width, height } = picture;
+      const now = Date.now();
+      const upload: Upload = {
+        id: newId('upload'),
+        tenant: tenant.id,
+        person,
+        name: shownName(name),
+        contentType,
+        width,
+        height,
+        bytes: picture.bytes.length,
+        createdAt: now,
+        expiresAt: now + limits.upload.keptMs,
+      };
+      await files.save(uploadFile(upload), picture.bytes);
+      crashPoint('upload.saved');
+      store.add(upload);
+      return upload;
+    } finally {
+      await rm(arrived, { force: true });
+    }
+  }
+
+  read(upload: Upload): Promise<Uint8Array> {
+    return this.#parts.files.readAll(uploadFile(upload));
+  }
+
+  /** Forgets one. Throws an ApiError while a job needs it. */
+  remove(upload: Upload): void {
+    if (this.#parts.store.isInUse(upload.id))
+      throw new ApiError('conflict', 'A job that has not ended needs this upload. Cancel it first.');
+    this.#forget(upload);
+  }
+
+  /** Forgets all of a tenant, or of one person of it. Their jobs are to be ended before. */
+  forget(tenant: string, person?: string): void {
+    for (const upload of this.#parts.store.all(tenant, person)) this.#forget(upload);
+  }
+
+  sweep(): void {
+    for (const upload of this.#parts.store.expired(Date.now())) this.#forget(upload);
+  }
+
+  #forget(upload: Upload): void {
+    const { store, files, onError } = this.#parts;
+    store.remove(upload.id);
+    files.remove(uploadFile(upload)).catch(onError);
+  }
+}
+
+function uploadFile({ tenant, id }: Pick<Upload, 'tenant' | 'id'>) {
+  return { tenant, group: uploadGroup, id };
+}
+
+/** The name as it is shown: the last part of whatever path it came with, without what breaks lines or headers. */
+function shownName(name: string): string {
+  const last = name.split(/[/\\]/).at(-1) ?? '';
+  const plain = last.replaceAll(/[\p{C}"<>:|?*]/gu, '').trim();
+  return plain.slice(0, limits.upload.nameCharacters) || 'picture';
+}

@@ -1,0 +1,45 @@
+import { fileURLToPath } from 'node:url';
+import { limits } from '../contract/limits.ts';
+import { ApiError } from '../http/api-error.ts';
+import type { PictureResult, PictureWork } from './picture-work.ts';
+import { ToolDied, ToolProcess, ToolRefusal } from './tool-process.ts';
+
+/** Pictures that came from outside, made harmless and fit for use by a process that can die of them. */
+export class Pictures {
+  readonly #tool: ToolProcess;
+
+  constructor(env: Readonly<Record<string, string>>) {
+    const { requestMs, atOnce, idleMs } = limits.pictureProcess;
+    const program = fileURLToPath(new URL('picture-process.ts', import.meta.url));
+    this.#tool = new ToolProcess({ program, env, requestMs, atOnce, idleMs });
+  }
+
+  /** Rejects with an ApiError that names the parameter the picture came in. */
+  async work(work: PictureWork, param: string): Promise<PictureResult> {
+    const refused = (why: string, cause: unknown): ApiError =>
+      new ApiError('invalid_image', `The ${param} ${why}`, { param, cause });
+    if (!isPicture(work.bytes)) throw refused('is not a PNG, JPEG or WebP picture.', null);
+    try {
+      return (await this.#tool.ask(work)) as PictureResult;
+    } catch (error) {
+      if (error instanceof ToolRefusal) throw refused(error.message, error);
+      if (error instanceof ToolDied)
+        throw refused('could not be read: it takes too much memory or time.', error);
+      throw error;
+    }
+  }
+
+  close(): void {
+    this.#tool.close();
+  }
+}
+
+/** By its first bytes, whatever it is said to be. */
+function isPicture(bytes: Uint8Array): boolean {
+  const head = Buffer.from(bytes.subarray(0, 12)).toString('latin1');
+  return (
+    head.startsWith('\x89PNG\r\n\x1a\n') ||
+    head.startsWith('\xff\xd8\xff') ||
+    (head.startsWith('RIFF') && head.endsWith('WEBP'))
+  );
+}

@@ -1,0 +1,53 @@
+import { ApiError } from '../http/api-error.ts';
+import type { Tenant } from '../tenants/tenant.ts';
+import type { ImageClassifier, ImageScores } from './image-classifier.ts';
+
+/** What a picture is taken for. */
+export interface ImageVerdict {
+  readonly flagged: boolean;
+  /** How sure the classifier is that it is explicit, 0 to 1. */
+  readonly explicit: number;
+  readonly scores: ImageScores;
+}
+
+/** The policy on pictures: what tenants without `allowNSFW` neither bring in nor are given. */
+export class Moderation {
+  readonly #classifier: Pick<ImageClassifier, 'classify'>;
+  readonly #threshold: number;
+
+  constructor(classifier: Pick<ImageClassifier, 'classify'>, threshold: number) {
+    this.#classifier = classifier;
+    this.#threshold = threshold;
+  }
+
+  /** Rejects with an ApiError where it cannot be told: nothing passes unseen. */
+  async look(bytes: Uint8Array): Promise<ImageVerdict> {
+    try {
+      const scores = await this.#classifier.classify(bytes);
+      const explicit = scores.Porn + scores.Hentai;
+      return { flagged: explicit >= this.#threshold, explicit, scores };
+    } catch (cause) {
+      throw new ApiError('moderation_unavailable', 'Pictures cannot be checked at the moment. Try again.', {
+        cause,
+        retryAfterMs: 10_000,
+      });
+    }
+  }
+
+  /** Whether a picture may go to a tenant. */
+  async allows({ allowNSFW }: Pick<Tenant, 'allowNSFW'>, bytes: Uint8Array): Promise<boolean> {
+    return allowNSFW || !(await this.look(bytes)).flagged;
+  }
+
+  /** Throws an ApiError for a picture that a tenant may not use. */
+  async demand(tenant: Pick<Tenant, 'allowNSFW'>, bytes: Uint8Array, param: string): Promise<void> {
+    if (await this.allows(tenant, bytes)) return;
+    throw new ApiError(
+      'content_policy_violation',
+      `The ${param} is not allowed by this tenant’s content policy.`,
+      {
+        param,
+      },
+    );
+  }
+}

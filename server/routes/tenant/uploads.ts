@@ -1,0 +1,190 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
+import { RateWindows } from '../../admission/rate-window.ts';
+import { ErrorEnvelope } from '../../contract/errors.ts';
+import { UploadView } from '../../contract/jobs.ts';
+import { limits } from '../../contract/limits.ts';
+import { Envelope, PageOf } from '../../contract/platform.ts';
+import { type Upload, uploadGroup } from '../../files/upload-store.ts';
+import { ApiError } from '../../http/api-error.ts';
+import { moment, success } from '../../http/envelope.ts';
+import { pageOf } from '../../http/views.ts';
+import type { Tenant } from '../../tenants/tenant.ts';
+import { identityOf, linkTo, type TenantDeps } from './tenant-context.ts';
+
+const tags = ['Uploads'];
+const Params = Type.Object({ id: Type.String({ minLength: 1, maxLength: 60 }) });
+
+/** Pictures that tenants send, for jobs that begin from one. */
+export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
+  const { uploads, uploadStore } = deps;
+  const rates = new RateWindows();
+  // T5: a restart gives nobody a new minute.
+  for (const { tenant, count } of uploadStore.countsSince(Date.now() - 60_000))
+    rates.preload(tenant, count, performance.now());
+
+  app.post(
+    '/api/v1/upload',
+    {
+      schema: {
+        tags,
+        summary: 'Send a picture (PNG, JPEG or WebP, as multipart/form-data, field "file")',
+        consumes: ['multipart/form-data'],
+        response: { 201: Envelope(UploadView), default: ErrorEnvelope },
+      },
+    },
+    async (request, reply) => {
+      const [upload] = await receive(request, 1);
+      if (!upload) throw new ApiError('invalid_request', 'Missing parameter: "file".', { param: 'file' });
+      if ('error' in upload) throw upload.error;
+      return reply.status(201).send(success(view(request, upload)));
+    },
+  );
+
+  app.post(
+    '/api/v1/upload/batch',
+    {
+      schema: {
+        tags,
+        summary: `Send up to ${limits.upload.files} pictures in one form; what cannot be taken is said for each`,
+        consumes: ['multipart/form-data'],
+        response: { 201: Envelope(Type.Array(Type.Union([UploadView, Refused]))), default: ErrorEnvelope },
+      },
+    },
+    async (request, reply) => {
+      const all = await receive(request, limits.upload.files);
+      const shown = all.map((one) => ('error' in one ? refusal(one) : view(request, one)));
+      return reply.status(201).send(success(shown));
+    },
+  );
+
+  app.get(
+    '/api/v1/uploads',
+    {
+      schema: {
+        tags,
+        summary: 'Pictures that were sent, newest first',
+        querystring: Type.Object(
+          {
+            after: Type.Optional(Type.String({ pattern: '^upl_[0-9a-f]{32}$' })),
+            limit: Type.Optional(
+              Type.Integer({ minimum: 1, maximum: limits.page.max, default: limits.page.default }),
+            ),
+          },
+          { additionalProperties: false },
+        ),
+        response: { 200: Envelope(PageOf(UploadView)), default: ErrorEnvelope },
+      },
+    },
+    async (request) => {
+      const { after, limit = limits.page.default } = request.query;
+      const found = uploadStore.page(identityOf(request).tenant.id, after, limit + 1);
+      return success(pageOf(found, limit, (upload) => view(request, upload)));
+    },
+  );
+
+  app.get(
+    '/api/v1/uploads/:id',
+    {
+      schema: {
+        tags,
+        summary: 'One of them',
+        params: Params,
+        response: { 200: Envelope(UploadView), default: ErrorEnvelope },
+      },
+    },
+    async (request) => success(view(request, own(request, request.params.id))),
+  );
+
+  app.delete(
+    '/api/v1/uploads/:id',
+    {
+      schema: {
+        tags,
+        summary: 'Forget one of them',
+        params: Params,
+        response: { 200: Envelope(UploadView), default: ErrorEnvelope },
+      },
+    },
+    async (request) => {
+      const upload = own(request, request.params.id);
+      const last = view(request, upload);
+      uploads.remove(upload);
+      return success(last);
+    },
+  );
+
+  /** Takes the files of a form one after the other, at most so many. */
+  async function receive(request: FastifyRequest, most: number): Promise<(Upload | Refusal)[]> {
+    const identity = identityOf(request);
+    takeTurn(identity.tenant);
+    if (!request.isMultipart()) {
+      throw new ApiError(
+        'unsupported_media_type',
+        'Send the picture as multipart/form-data, in the field "file".',
+      );
+    }
+    const taken: (Upload | Refusal)[] = [];
+    for await (const part of request.parts()) {
+      if (part.type === 'field' || taken.length === most) {
+        throw new ApiError('invalid_request', `Send ${most} file(s) and nothing else.`, {
+          param: part.fieldname,
+        });
+      }
+      try {
+        taken.push(await uploads.take(identity, part.filename, part.file));
+      } catch (error) {
+        if (!(error instanceof ApiError)) throw error;
+        // What follows in the form can only be read when this file is out of the way.
+        part.file.resume();
+        taken.push({ name: part.filename, error });
+      }
+    }
+    return taken;
+  }
+
+  function takeTurn({ id, limits: plan }: Tenant): void {
+    const most = plan.uploadsPerMinute;
+    const rate = rates.take(id, most, performance.now());
+    if (!rate.allowed)
+      throw new ApiError('rate_limit_exceeded', `More than ${most} uploads a minute (limit: uploads).`, rate);
+  }
+
+  function own(request: FastifyRequest, id: string): Upload {
+    const upload = uploadStore.find(identityOf(request).tenant.id, id);
+    if (!upload) throw new ApiError('not_found', 'There is no such upload.');
+    return upload;
+  }
+
+  function view(request: FastifyRequest, upload: Upload) {
+    const { id, name, contentType, width, height, bytes, tenant } = upload;
+    const urlExpiresAt = Date.now() + limits.jobs.linkMs;
+    return {
+      id,
+      name,
+      contentType,
+      width,
+      height,
+      bytes,
+      url: linkTo(deps, request, { tenant, group: uploadGroup, id }, urlExpiresAt),
+      urlExpiresAt: moment(urlExpiresAt),
+      createdAt: moment(upload.createdAt),
+      expiresAt: moment(upload.expiresAt),
+    };
+  }
+};
+
+const Refused = Type.Object({
+  name: Type.String(),
+  error: Type.Object({ code: Type.String(), message: Type.String() }),
+});
+
+interface Refusal {
+  readonly name: string;
+  readonly error: ApiError;
+}
+
+function refusal({ name, error }: Refusal) {
+  return { name, error: { code: error.code, message: error.message } };
+}
