@@ -44,6 +44,7 @@ import { LocalFiles } from './files/local-files.ts';
 import { SignedLinks } from './files/signed-links.ts';
 import { UploadStore } from './files/upload-store.ts';
 import { Uploads } from './files/uploads.ts';
+import { History } from './history/history.ts';
 import { HistoryStore } from './history/history-store.ts';
 import type { BaseApp } from './http/base-app.ts';
 import { IdempotencyStore } from './idempotency/idempotency-store.ts';
@@ -272,7 +273,8 @@ async function build(
     onError: (error, job) => logger.error({ err: error, job }, 'the end of a job could not be written'),
   });
 
-  const jobDesk = new JobDesk({ gpu, admission, store: jobStore, jobs, uploadStore, uploads });
+  const jobDesk = new JobDesk({ gpu, admission, history, store: jobStore, jobs, uploadStore, uploads });
+  const requests = new History({ db, usage, prompts: history, jobs, jobStore });
 
   const sweeper = new Sweeper(db, { ...accounts, history, idempotency, jobs, uploads, webhooks }, (error) =>
     logger.error({ err: error }, 'a chore of the sweeper failed'),
@@ -297,6 +299,7 @@ async function build(
     jobStore,
     jobDesk,
     features,
+    requests,
     uploads,
     uploadStore,
     webhooks,

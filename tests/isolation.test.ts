@@ -90,6 +90,7 @@ const forKeys = [
   'GET /api/v1/users/credits',
   'GET /api/v1/users/transactions',
   'GET /api/v1/history',
+  'GET /api/v1/history/export',
   'GET /api/v1/jobs',
   'POST /v1/moderations',
   'GET /api/v1/events',

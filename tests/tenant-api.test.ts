@@ -379,10 +379,12 @@ describe('limits', () => {
 
   test('usage is counted by tenant, and says what failed', async () => {
     const { data } = (await (await appliance.get('/api/v1/usage?days=1', keys.slow)).json()) as {
-      data: { totals: object; byDay: object[] };
+      data: { totals: object; byDay: object[]; byModel: object[] };
     };
     expect(data.totals).toMatchObject({ requests: 3, failed: 1 });
-    expect(data.byDay[0]).toMatchObject({ model: 'demo-chat-3b' });
+    expect(data.totals).toMatchObject({ succeeded: 2, successRate: 2 / 3 });
+    expect(data.byModel[0]).toMatchObject({ name: 'demo-chat-3b', requests: 3 });
+    expect(data.byDay).toHaveLength(1);
     expect((await appliance.get('/api/v1/usage?days=9999', keys.slow)).status).toBe(400);
   });
 });

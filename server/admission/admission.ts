@@ -407,6 +407,7 @@ function rowOf(
     at: Date.now(),
     tenant: identity.tenant.id,
     keyId: identity.id,
+    person: identity.person,
     feature,
     model: model.slice(0, 300),
     status,

@@ -171,10 +171,20 @@ export const EraseBody = Type.Object({ password: GivenPassword }, closed);
 export const HistoryView = Type.Object({
   id: Type.String(),
   at: Type.String(),
+  key: Type.String({ description: 'The key that asked, or the person where one signed in.' }),
   user: Nullable(Type.String()),
   feature: Type.String(),
   model: Type.String(),
-  prompts: Type.Unknown(),
+  status: Type.String({ description: 'ok, failed, refused or abandoned.' }),
+  error: Nullable(Type.String()),
+  promptTokens: Type.Integer(),
+  completionTokens: Type.Integer(),
+  images: Type.Integer(),
+  queueMs: Type.Integer(),
+  runMs: Type.Integer(),
+  gpuSeconds: Type.Number(),
+  credits: Type.Integer({ description: 'What was charged.' }),
+  prompts: Type.Unknown({ description: 'What was asked, where the company has it kept; null otherwise.' }),
 });
 
 export const IdParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: 60 }) });

@@ -102,6 +102,8 @@ export const limits = {
     /** Deliveries that are over are kept so long, to be looked at and sent again. */
     keptMs: 14 * 24 * 3_600_000,
   },
+  /** Prompts opened for one search, and in one go. */
+  history: { searched: 2_000, searchedAtOnce: 200 },
   page: { max: 100, default: 20 },
   idempotency: { keyCharacters: 255, answerBytes: 16 * 1024 * 1024, keptMs: 24 * 3_600_000 },
   /** Priced text without a bound of its own gets this one, so that what it can cost is known before. */

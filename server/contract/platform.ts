@@ -51,28 +51,28 @@ export const UsageQuery = Type.Object(
   { additionalProperties: false },
 );
 
+const totals = {
+  requests: Type.Integer(),
+  succeeded: Type.Integer(),
+  failed: Type.Integer(),
+  successRate: Nullable(Type.Number(), { description: '0 to 1.' }),
+  meanMs: Nullable(Type.Number(), { description: 'Waiting and running, of those that succeeded.' }),
+  promptTokens: Type.Integer(),
+  completionTokens: Type.Integer(),
+  images: Type.Integer(),
+  gpuSeconds: Type.Number(),
+  credits: Type.Integer({ description: 'What was charged.' }),
+};
+const Group = (description: string) =>
+  Type.Array(Type.Object({ name: Type.String({ description }), ...totals }));
+
 export const UsageReport = Type.Object({
-  from: Type.String(),
-  totals: Type.Object({
-    requests: Type.Integer(),
-    failed: Type.Integer(),
-    promptTokens: Type.Integer(),
-    completionTokens: Type.Integer(),
-    images: Type.Integer(),
-    gpuSeconds: Type.Number(),
-    credits: Type.Integer({ description: 'What was charged.' }),
-  }),
-  byDay: Type.Array(
-    Type.Object({
-      day: Type.String(),
-      model: Type.String(),
-      requests: Type.Integer(),
-      promptTokens: Type.Integer(),
-      completionTokens: Type.Integer(),
-      images: Type.Integer(),
-      gpuSeconds: Type.Number(),
-    }),
-  ),
+  from: Type.String({ description: 'The first day, in UTC.' }),
+  totals: Type.Object(totals),
+  byDay: Group('The day, in UTC.'),
+  byModel: Group('The model.'),
+  byKey: Group('The id of the key, or of the person where one signed in.'),
+  byFeature: Group('The feature.'),
 });
 
 export const Health = Type.Object({ status: Type.String(), version: Type.String(), demo: Type.Boolean() });

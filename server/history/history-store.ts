@@ -12,19 +12,10 @@ export interface KeptPrompts {
   readonly prompts: unknown;
 }
 
-export interface HistoryItem extends KeptPrompts {
-  /** Where the next page begins. */
-  readonly sequence: number;
-}
-
 /** A tenant's, or of those what one person asked; null is nobody who is known. */
 export interface Whose {
   readonly tenant: string;
   readonly user?: string | null;
-}
-
-interface Row extends Omit<HistoryItem, 'prompts'> {
-  readonly content: Buffer;
 }
 
 /** Prompts of tenants who want them kept: encrypted, for as long as their plan says. Nothing is kept of the others. */
@@ -46,25 +37,21 @@ export class HistoryStore {
       .run(id, tenant, user, feature, model, at, content);
   }
 
-  /** Newest first, from a sequence of an earlier page on. */
-  page({ tenant, user }: Whose, after: number | undefined, limit: number): HistoryItem[] {
-    return this.#db
-      .prepare<[string, number, 0 | 1, string | null, number], Row>(
-        `select sequence, id, user, feature, model, at, content from history
-         where tenant = ? and sequence < ? and (? or user is ?) order by sequence desc limit ?`,
-      )
-      .all(tenant, after ?? Number.MAX_SAFE_INTEGER, user === undefined ? 1 : 0, user ?? null, limit)
-      .map(({ content, ...row }) => ({
-        ...row,
-        prompts: JSON.parse(this.#vault.open(tenant, content).toString()) as unknown,
-      }));
+  /** What was asked with a request; undefined where it is not kept. */
+  find(tenant: string, id: string): unknown {
+    const content = this.#db
+      .prepare<[string, string], Buffer>('select content from history where id = ? and tenant = ?')
+      .pluck()
+      .get(id, tenant);
+    return content && (JSON.parse(this.#vault.open(tenant, content).toString()) as unknown);
   }
 
-  /** Removes one, or all. Returns how many. */
-  remove({ tenant, user }: Whose, id: string | null): number {
-    return this.#db
-      .prepare('delete from history where tenant = ? and (? or user is ?) and (? is null or id = ?)')
-      .run(tenant, user === undefined ? 1 : 0, user ?? null, id, id).changes;
+  remove(tenant: string, id: string): void {
+    this.#db.prepare('delete from history where id = ? and tenant = ?').run(id, tenant);
+  }
+
+  removeAll(tenant: string): void {
+    this.#db.prepare('delete from history where tenant = ?').run(tenant);
   }
 
   /** Removes what is older than a moment. Returns how many. */

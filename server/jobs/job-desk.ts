@@ -7,6 +7,7 @@ import { newId } from '../db/ids.ts';
 import type { Upload, UploadStore } from '../files/upload-store.ts';
 import type { Uploads } from '../files/uploads.ts';
 import { modelFor } from '../generation/text.ts';
+import type { HistoryStore } from '../history/history-store.ts';
 import { ApiError } from '../http/api-error.ts';
 import type { Identity } from '../tenants/tenant.ts';
 import type { Feature } from './feature.ts';
@@ -34,6 +35,7 @@ interface DeskParts {
   readonly admission: Admission;
   readonly store: JobStore;
   readonly jobs: Jobs;
+  readonly history: HistoryStore;
   readonly uploadStore: UploadStore;
   readonly uploads: Pick<Uploads, 'demandRoom'>;
 }
@@ -88,7 +90,7 @@ export class JobDesk {
     { batch = null, retryOf = null, startWithin }: Placing,
     alsoWrite: (made: readonly JobRecord[]) => void = () => undefined,
   ): JobRecord[] {
-    const { store, admission, jobs, uploads } = this.#parts;
+    const { store, admission, jobs, uploads, history } = this.#parts;
     const { tenant, id: askedBy, person } = identity;
     if (store.openOf(tenant.id) + orders.length > limits.jobs.openPerTenant) {
       throw new ApiError(
@@ -121,6 +123,12 @@ export class JobDesk {
           needed,
         ),
       );
+      if (tenant.history !== 'none') {
+        for (const [index, { id, feature, model, createdAt: at }] of made.entries()) {
+          const prompts = orders[index]?.wish.prompts;
+          history.add(tenant.id, { id, user: person, feature, model, at, prompts });
+        }
+      }
       alsoWrite(made);
       crashPoint('job.put-down');
     });

@@ -175,13 +175,20 @@ export class JobStore {
     after?: string | undefined;
     limit: number;
   }): JobRecord[] {
-    const { tenant = null, state = null, feature = null, batch = null, after = '~', limit } = filter;
+    const { after = '~', limit, ...rest } = filter;
+    const where = ['id < :after'];
+    const values: Record<string, string | number> = { after, limit };
+    // Each condition stands alone, so that the database takes the index that is for it.
+    for (const [name, value] of Object.entries(rest)) {
+      if (value === undefined) continue;
+      where.push(`${name} = :${name}`);
+      values[name] = value;
+    }
     return this.#db
-      .prepare<Record<string, string | number | null>, JobRecord>(
-        `${columns} where (:tenant is null or tenant = :tenant) and id < :after and (:state is null or state = :state)
-           and (:feature is null or feature = :feature) and (:batch is null or batch = :batch) order by id desc limit :limit`,
+      .prepare<Record<string, string | number>, JobRecord>(
+        `${columns} where ${where.join(' and ')} order by id desc limit :limit`,
       )
-      .all({ tenant, after, state, feature, batch, limit });
+      .all(values);
   }
 
   /** Every job that has not ended, the oldest first. */

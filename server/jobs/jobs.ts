@@ -498,6 +498,7 @@ function rowOf(
     at: Date.now(),
     tenant: job.tenant,
     keyId: job.askedBy,
+    person: job.person,
     feature: job.feature,
     model: job.model,
     status,

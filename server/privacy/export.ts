@@ -1,6 +1,6 @@
 import type { UserRecord } from '../accounts/user-store.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
-import type { HistoryItem, HistoryStore, Whose } from '../history/history-store.ts';
+import type { HistoryStore } from '../history/history-store.ts';
 import type { UploadStore } from '../files/upload-store.ts';
 import type { JobStore } from '../jobs/job-store.ts';
 import { statement } from '../ledger/statement.ts';
@@ -35,9 +35,7 @@ export function* exportOfPerson(deps: ExportDeps, user: UserRecord): Generator<E
   }
   for (const upload of deps.uploadStore.all(user.tenant, user.id)) yield { type: 'upload', ...upload };
   yield* jobsOf(deps, user.tenant, user.id);
-  for (const item of historyOf(deps.history, { tenant: user.tenant, user: user.id })) {
-    yield { type: 'history', ...item };
-  }
+  yield* requestsOf(deps, user.tenant, user.id);
 }
 
 /** Everything we hold about a company, its people included. */
@@ -52,10 +50,9 @@ export function* exportOfCompany(deps: ExportDeps, tenant: string): Generator<Ex
   for (const webhook of deps.webhooks.list(tenant)) yield { type: 'webhook', ...webhook };
   for (const order of deps.orders.all(tenant)) yield { type: 'order', ...order };
   for (const line of statement(deps.db, tenant)) yield { type: 'transaction', ...line };
-  for (const row of deps.usage.rows(tenant)) yield { type: 'request', ...row };
+  yield* requestsOf(deps, tenant);
   for (const upload of deps.uploadStore.all(tenant)) yield { type: 'upload', ...upload };
   yield* jobsOf(deps, tenant);
-  for (const item of historyOf(deps.history, { tenant })) yield { type: 'history', ...item };
   for (const { before, after, ...entry } of deps.audit.all({ tenant })) {
     yield { type: 'audit', ...entry, before: parsed(before), after: parsed(after) };
   }
@@ -75,14 +72,10 @@ function* jobsOf({ jobStore }: ExportDeps, tenant: string, person?: string): Gen
   }
 }
 
-function* historyOf(history: HistoryStore, whose: Whose): Generator<HistoryItem> {
-  let after: number | undefined;
-  for (;;) {
-    const page = history.page(whose, after, 100);
-    yield* page;
-    after = page.at(-1)?.sequence;
-    if (page.length < 100) return;
-  }
+/** Requests with what was asked, where that is kept. */
+function* requestsOf({ usage, history }: ExportDeps, tenant: string, person?: string): Generator<ExportLine> {
+  for (const row of usage.rows(tenant, person))
+    yield { type: 'request', ...row, prompts: history.find(tenant, row.id) ?? null };
 }
 
 function profileOf({ passwordHash: _, ...profile }: UserRecord): object {

@@ -10,6 +10,8 @@ export interface UsageRow {
   readonly tenant: string;
   /** The key, or the person where one signed in. */
   readonly keyId: string;
+  /** Who asked, or made the key that did; null where nobody is known. */
+  readonly person: string | null;
   readonly feature: Feature;
   readonly model: string;
   readonly status: 'ok' | 'failed' | 'refused' | 'abandoned';
@@ -25,21 +27,6 @@ export interface UsageRow {
   readonly credits: number;
 }
 
-export interface UsageTotals {
-  requests: number;
-  failed: number;
-  promptTokens: number;
-  completionTokens: number;
-  images: number;
-  gpuSeconds: number;
-  credits: number;
-}
-
-export interface UsageDay extends Omit<UsageTotals, 'failed' | 'credits'> {
-  day: string;
-  model: string;
-}
-
 const batching = { rows: 2_000, everyMs: 250 } as const;
 
 /** In the order of the insert. */
@@ -49,6 +36,7 @@ function columnsOf(row: UsageRow): (string | number | null)[] {
     row.at,
     row.tenant,
     row.keyId,
+    row.person,
     row.feature,
     row.model,
     row.status,
@@ -80,9 +68,9 @@ export class UsageStore {
     this.#db = db;
     this.#onError = onError;
     const insert = db.prepare(
-      `insert into usage (id, at, tenant, key_id, feature, model, status, error_code, prompt_tokens,
+      `insert into usage (id, at, tenant, key_id, person, feature, model, status, error_code, prompt_tokens,
          completion_tokens, images, queue_ms, swap_ms, run_ms, gpu_ms, credits)
-       values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+       values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     );
     this.#insert = (row) => void insert.run(...columnsOf(row));
     this.#write = db.transaction((rows: readonly UsageRow[]) => {
@@ -115,31 +103,6 @@ export class UsageStore {
     }
   }
 
-  totals(tenant: string, since: number): UsageTotals {
-    this.flush();
-    return this.#db
-      .prepare<[string, number], UsageTotals>(
-        `select count(*) as requests, coalesce(sum(status <> 'ok'), 0) as failed,
-           coalesce(sum(prompt_tokens), 0) as promptTokens, coalesce(sum(completion_tokens), 0) as completionTokens,
-           coalesce(sum(images), 0) as images, coalesce(sum(gpu_ms), 0) / 1000.0 as gpuSeconds,
-           coalesce(sum(credits), 0) as credits
-         from usage where tenant = ? and at >= ?`,
-      )
-      .get(tenant, since) as UsageTotals;
-  }
-
-  byDay(tenant: string, since: number): UsageDay[] {
-    this.flush();
-    return this.#db
-      .prepare<[string, number], UsageDay>(
-        `select date(at / 1000, 'unixepoch') as day, model, count(*) as requests,
-           sum(prompt_tokens) as promptTokens, sum(completion_tokens) as completionTokens, sum(images) as images,
-           sum(gpu_ms) / 1000.0 as gpuSeconds
-         from usage where tenant = ? and at >= ? group by day, model order by day desc, model`,
-      )
-      .all(tenant, since);
-  }
-
   /** Requests of every tenant since a moment: what the rate limits start from after a restart. */
   countsSince(since: number): { tenant: string; requests: number }[] {
     return this.#db
@@ -149,20 +112,24 @@ export class UsageStore {
       .all(since);
   }
 
-  /** Requests of a tenant, newest first: what the export of its data holds. */
-  *rows(tenant: string): Generator<UsageRow> {
+  /** Requests of a tenant, or of one person of it, newest first, also those it had hidden: what an export holds. */
+  *rows(tenant: string, person?: string): Generator<UsageRow> {
     this.flush();
-    const page = this.#db.prepare<[string, number, number], UsageRow & { sequence: number }>(
-      `select sequence, id, at, tenant, key_id as keyId, feature, model, status, error_code as errorCode,
+    const page = this.#db.prepare<
+      { tenant: string; person: string | null; at: number; sequence: number },
+      UsageRow & { sequence: number }
+    >(
+      `select sequence, id, at, tenant, key_id as keyId, person, feature, model, status, error_code as errorCode,
          prompt_tokens as promptTokens, completion_tokens as completionTokens, images, queue_ms as queueMs,
          swap_ms as swapMs, run_ms as runMs, gpu_ms as gpuMs, credits
-       from usage where tenant = ? and sequence < ? order by sequence desc limit ?`,
+       from usage where tenant = :tenant and (:person is null or person = :person) and (at, sequence) < (:at, :sequence)
+       order by at desc, sequence desc limit 500`,
     );
-    let before = Number.MAX_SAFE_INTEGER;
+    let last = { at: Number.MAX_SAFE_INTEGER, sequence: 0 };
     for (;;) {
-      const rows = page.all(tenant, before, 500);
+      const rows = page.all({ tenant, person: person ?? null, ...last });
       for (const { sequence, ...row } of rows) {
-        before = sequence;
+        last = { at: row.at, sequence };
         yield row;
       }
       if (rows.length < 500) return;

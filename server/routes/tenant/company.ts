@@ -61,7 +61,7 @@ export const companyRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
       const { name = before.name, history = before.history } = request.body;
       const changed = ledger.atomically(() => {
         // What is not to be kept any more is not kept from before either.
-        if (history === 'none') deps.history.remove({ tenant: before.id }, null);
+        if (history === 'none') deps.history.removeAll(before.id);
         audit.add(actorOf(request), {
           action: 'tenant.change',
           target: before.id,

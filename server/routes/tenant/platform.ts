@@ -3,13 +3,14 @@ import { Type } from 'typebox';
 import { ErrorBody } from '../../contract/errors.ts';
 import { Envelope, Health, RateLimit, Readiness, UsageQuery, UsageReport } from '../../contract/platform.ts';
 import { success } from '../../http/envelope.ts';
+import { usageReport } from '../../usage/usage-report.ts';
 import { identityOf, type TenantDeps } from './tenant-context.ts';
 
 const dayMs = 24 * 3_600_000;
 
 /** Health for machines, limits and usage for tenants. */
 export const platformRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
-  const { gpu, admission, usage, version, demo } = deps;
+  const { db, gpu, admission, usage, version, demo } = deps;
 
   app.get(
     '/health',
@@ -80,18 +81,25 @@ export const platformRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app,
     {
       schema: {
         tags: ['Platform'],
-        summary: 'What was used, in all and by day and model',
+        summary: 'What was used, in all and by day, model, key and feature',
         querystring: UsageQuery,
         response: { 200: Envelope(UsageReport), default: ErrorBody },
       },
     },
     async (request) => {
       const { tenant } = identityOf(request);
-      const since = Date.now() - (request.query.days ?? 30) * dayMs;
+      const days = request.query.days ?? 30;
+      const from = new Date(Date.now() - (days - 1) * dayMs).toISOString().slice(0, 10);
+      usage.flush();
+      const report = usageReport(db, tenant.id, from);
+      const { byDay, byModel, byKey, byFeature, totals } = report;
       return success({
-        from: new Date(since).toISOString(),
-        totals: usage.totals(tenant.id, since),
-        byDay: usage.byDay(tenant.id, since),
+        from,
+        totals,
+        byDay: [...byDay],
+        byModel: [...byModel],
+        byKey: [...byKey],
+        byFeature: [...byFeature],
       });
     },
   );

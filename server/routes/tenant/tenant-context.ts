@@ -13,6 +13,7 @@ import type { ImageLinks } from '../../files/image-links.ts';
 import type { SignedLinks } from '../../files/signed-links.ts';
 import { addressKey } from '../../http/address.ts';
 import { ApiError } from '../../http/api-error.ts';
+import type { History } from '../../history/history.ts';
 import type { KeptAnswer, KeyedRun } from '../../idempotency/idempotency-store.ts';
 import type { Style } from '../../contract/image-generation.ts';
 import type { FileName } from '../../files/file-store.ts';
@@ -43,6 +44,7 @@ export interface TenantDeps extends GenerationDeps, ExportDeps, AccountDeps {
   readonly uploads: Uploads;
   readonly uploadStore: UploadStore;
   readonly jobDesk: JobDesk;
+  readonly requests: History;
   readonly pictures: Pictures;
   readonly moderation: Moderation;
   readonly styles: readonly Style[];
