@@ -34,6 +34,7 @@ import type { Config, LoadedConfig } from './config/config.ts';
 import { discover } from './config/discovery.ts';
 import { lockFolder } from './db/instance-lock.ts';
 import { Style } from './contract/image-generation.ts';
+import { limits } from './contract/limits.ts';
 import { openDatabase } from './db/open.ts';
 import { prepareDemo } from './demo/demo.ts';
 import { closeDemoAccounts, type DemoAccounts, openDemoAccounts } from './demo/demo-accounts.ts';
@@ -345,6 +346,8 @@ async function build(
   const tenantUrl = await listen(tenantSide, config.tenant.host, config.tenant.port, closers);
   const operatorUrl = await listen(operatorSide, '127.0.0.1', config.operator.port, closers);
   jobs.start();
+  // Jobs that wait for a model begin as soon as the engines have said what they have.
+  void gpu.settled(limits.engineStartMs).then(() => jobs.wake());
   closers.push(() => jobs.close());
   const bootAt = Date.now();
   fileStore

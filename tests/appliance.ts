@@ -80,8 +80,9 @@ export class TestAppliance {
   }
 
   async serving(): Promise<void> {
-    await this.until(() => /An image:/.test(this.output) || this.process.exitCode !== null);
-    if (this.process.exitCode !== null) throw new Error(`it ended: ${this.output}`);
+    const hasEnded = (): boolean => this.process.exitCode !== null || this.process.signalCode !== null;
+    await this.until(() => /An image:/.test(this.output) || hasEnded());
+    if (hasEnded()) throw new Error(`it ended: ${this.output}`);
     this.tenantUrl = /Tenant API\s+(\S+)/.exec(this.output)?.[1] ?? '';
     this.operatorUrl = /Operator API\s+(\S+)/.exec(this.output)?.[1] ?? '';
     this.key = /kh_[\w-]{20,}/.exec(this.output)?.[0] ?? '';
@@ -191,6 +192,12 @@ export class TestAppliance {
     });
     if (status !== 201) throw new Error(`${email} could not register: ${text}`);
     return { ...data.user, email, token: data.token, refreshToken: data.refreshToken, key: data.apiKey };
+  }
+
+  /** Resolves when it is gone, however that came. */
+  async ended(): Promise<void> {
+    if (this.process.exitCode !== null || this.process.signalCode !== null) return;
+    await new Promise((resolve) => this.process.once('exit', resolve));
   }
 
   /** Kills it as a power cut would, and waits until it is gone. */

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Caller, Timings } from '../../gpu/gpu.ts';
 import type { Lane } from '../../gpu/vram/work.ts';
+import { crashPoint } from '../crash-point.ts';
 import type { HistoryStore } from '../history/history-store.ts';
 import { ApiError, asApiError } from '../http/api-error.ts';
 import { ClientGone } from '../http/held-reply.ts';
@@ -128,6 +129,7 @@ export class Admission {
       this.#checkConcurrency(tenant);
       this.#checkPolicy(tenant, wish.prompts);
       const charge = this.#hold(id, identity, wish, prices)?.charge ?? null;
+      crashPoint('request.admitted');
       return this.#ticket(id, identity, wish, charge);
     } catch (error) {
       this.#usage.add(rowOf(identity, wish, id, 'refused', asApiError(error).code, {}, noTimings, 0));
@@ -314,7 +316,9 @@ export class Admission {
         if (wish.keyed && (status === 'ok' || charged > 0)) this.#idempotency.finish(wish.keyed, answer);
         else if (wish.keyed) this.#idempotency.forget(wish.keyed);
         if (tenant.history !== 'none' && status !== 'refused') this.#keep(identity, wish, row);
+        crashPoint('request.settling');
       });
+      crashPoint('request.settled');
     };
     const ticket: Ticket = {
       id,

@@ -115,6 +115,7 @@ export class Uploads {
   #forget(upload: Upload): void {
     const { store, files, onError } = this.#parts;
     store.remove(upload.id);
+    crashPoint('upload.forgotten');
     files.remove(uploadFile(upload)).catch(onError);
   }
 }

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Database } from 'better-sqlite3';
 import { limits } from '../contract/limits.ts';
+import { crashPoint } from '../crash-point.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import type { JobStore } from '../jobs/job-store.ts';
 import { isFinal } from '../jobs/states.ts';
@@ -140,6 +141,7 @@ export class History {
           prompts.remove(whose.tenant, id);
         }
       })();
+      crashPoint('history.hidden');
       for (const job of finished) jobs.remove(job);
       removed += page.length;
       if (page.length < limits.history.searchedAtOnce) return removed;

@@ -156,6 +156,7 @@ export class Jobs {
     if (!job) throw new Error(`There is no job ${id}.`);
     if (isFinal(job.state)) return job;
     this.#end(job, 'cancel', this.#chargeFor(job), {});
+    crashPoint('job.canceled');
     this.#running.get(id)?.abort.abort(new Canceled());
     return store.find(id) ?? job;
   }
@@ -182,6 +183,7 @@ export class Jobs {
   #forgetOne({ tenant, id }: JobRecord): void {
     const { store, files, onError } = this.#parts;
     store.remove(id);
+    crashPoint('job.forgotten');
     files.removeGroup(tenant, id).catch((error: unknown) => onError(error, id));
   }
 
@@ -251,6 +253,7 @@ export class Jobs {
   #begin(id: string): void {
     const job = this.#parts.store.claim(id, this.#boot);
     if (!job) return;
+    crashPoint('job.claimed');
     const abort = new AbortController();
     const running: Running = {
       job,

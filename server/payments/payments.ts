@@ -1,6 +1,7 @@
 import type Stripe from 'stripe';
 import { type Actor, system } from '../audit/audit-log.ts';
 import { ApiError } from '../http/api-error.ts';
+import { crashPoint } from '../crash-point.ts';
 import type { AccountDeps } from '../accounts/account-deps.ts';
 import type { Order, OrderStore } from './order-store.ts';
 import { reconcile } from './reconcile.ts';
@@ -167,8 +168,10 @@ export class Payments {
           after: { event: event.id, outcome },
         });
       }
+      crashPoint('payment.recording');
       return outcome;
     });
+    crashPoint('payment.recorded');
     directory.changed();
     return outcome;
   }

@@ -1,5 +1,6 @@
 import { Webhook as Signer } from 'standardwebhooks';
 import { Agent, request } from 'undici';
+import { crashPoint } from '../crash-point.ts';
 import { limits } from '../contract/limits.ts';
 import { demandCallable, guardedLookup } from './public-address.ts';
 import type { Delivery, WebhookStore } from './webhook-store.ts';
@@ -58,7 +59,11 @@ export class WebhookSender {
         if (this.#sending.has(delivery.webhook) || this.#sending.size >= limits.webhooks.atOnce) continue;
         const sending = this.#send(delivery)
           .catch(this.#onError)
-          .finally(() => this.#sending.delete(delivery.webhook));
+          .finally(() => {
+            this.#sending.delete(delivery.webhook);
+            // The next one of this endpoint does not wait for the clock.
+            this.wake();
+          });
         this.#sending.set(delivery.webhook, sending);
       }
     } catch (error) {
@@ -79,6 +84,7 @@ export class WebhookSender {
     const { id, attempts } = delivery;
     try {
       const status = await this.#post(delivery, webhook.url, this.#store.secret(webhook));
+      crashPoint('webhook.sent');
       if (status >= 200 && status < 300) return this.#store.delivered(id, webhook.id, status);
       if (status === gone) this.#store.disable(webhook.id);
       const nextAt = status === gone ? null : this.#next(attempts);
