@@ -35,6 +35,7 @@ import { discover } from './config/discovery.ts';
 import { lockFolder } from './db/instance-lock.ts';
 import { Style } from './contract/image-generation.ts';
 import { limits } from './contract/limits.ts';
+import { isSmall, lookThrough } from './db/health.ts';
 import { openDatabase } from './db/open.ts';
 import { prepareDemo } from './demo/demo.ts';
 import { closeDemoAccounts, type DemoAccounts, openDemoAccounts } from './demo/demo-accounts.ts';
@@ -128,7 +129,8 @@ async function build(
   closers.push(() => log.close());
   const { logger } = log;
   logger.info({ version, folder }, 'starting');
-  const db = openDatabase(join(folder, 'kilnhouse.db'));
+  const databaseFile = join(folder, 'kilnhouse.db');
+  const db = openDatabase(databaseFile);
   closers.push(() => db.close());
 
   const supervisor = new Supervisor({
@@ -271,7 +273,7 @@ async function build(
     usage,
     directory: accounts.directory,
     emit: (tenant, type, data) => webhooks.emit(tenant, type, data),
-    onError: (error, job) => logger.error({ err: error, job }, 'the end of a job could not be written'),
+    onError: (error, job) => logger.error({ err: error, job }, 'a job met a problem'),
   });
 
   const jobDesk = new JobDesk({ gpu, admission, history, store: jobStore, jobs, uploadStore, uploads });
@@ -356,6 +358,12 @@ async function build(
     .catch((error: unknown) => logger.error({ err: error }, 'files could not be looked through'));
   // First of all when it ends: what runs is told so, and costs nothing, before its connections are cut.
   closers.push(() => admission.close());
+  if (!isSmall(databaseFile)) {
+    const ended = new AbortController();
+    closers.push(() => ended.abort());
+    // Thrown where nobody catches it: the appliance stops, and says why (D5).
+    void lookThrough(databaseFile, ended.signal);
+  }
   logger.info({ tenantUrl, operatorUrl, demo: demo !== null }, 'serving');
   return {
     tenantUrl,

@@ -18,7 +18,18 @@ export interface Options {
   /** Faults of the stand-ins from the start on. */
   readonly faults?: string;
   readonly tenants?: object;
+  /** Gives its data a disk of its own, of so many MiB (Linux: a mount in a namespace of its own). */
+  readonly diskMib?: number;
 }
+
+/** Makes the disk, then becomes the program. */
+const onOwnDisk = (mib: number): string[] => [
+  'unshare',
+  '-Urm',
+  'sh',
+  '-c',
+  `mount -t tmpfs -o size=${mib}m tmpfs "$KILNHOUSE_DATA" && exec "$0" "$@"`,
+];
 
 export interface Answer {
   readonly status: number;
@@ -62,7 +73,10 @@ export class TestAppliance {
     const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'kilnhouse-'));
     if (options.config) writeFileSync(join(folder, 'config.json'), JSON.stringify(options.config));
     if (options.tenants) writeFileSync(join(folder, 'tenants.json'), JSON.stringify(options.tenants));
-    const child = spawn(process.execPath, [join(root, 'server/main.ts')], {
+    const program = [process.execPath, join(root, 'server/main.ts')];
+    const disk = options.diskMib === undefined ? [] : onOwnDisk(options.diskMib);
+    const [command = '', ...args] = [...disk, ...program];
+    const child = spawn(command, args, {
       env: {
         PATH: process.env['PATH'],
         HOME: folder,
@@ -107,7 +121,9 @@ export class TestAppliance {
   }
 
   get token(): string {
-    return readFileSync(join(this.folder, 'operator-token'), 'utf8').trim();
+    // As the process sees it: its disk may be its own.
+    const seen = process.platform === 'linux' ? `/proc/${this.process.pid}/root` : '';
+    return readFileSync(join(seen, this.folder, 'operator-token'), 'utf8').trim();
   }
 
   /** Sets or clears faults of the running stand-ins. */

@@ -264,6 +264,45 @@ describe('J6: cancelled', () => {
   });
 });
 
+test('J6: cancelled at any moment, also as it ends: one end, one charge that fits it, and nothing after it', async () => {
+  const before = await balance();
+  const asked = await Promise.all(Array.from({ length: 40 }, () => ask({ n: 2 })));
+  const answers = await Promise.all(
+    asked.map(async ({ data }, index) => {
+      // At forty moments between before the first has begun and after the last has ended.
+      await appliance.until(async () => (await job(data.id)).progress >= index / 40);
+      return Promise.all([cancel(data.id), cancel(data.id)]);
+    }),
+  );
+  let charged = 0;
+  for (const [{ data: first }, { data: second }] of answers.map(([a, b]) => [a, b] as const)) {
+    expect(first.state).toBe(second.state);
+    expect(first.credits).toEqual(second.credits);
+    charged += first.credits.charged;
+    const there = await files(first.id);
+    expect(first.credits.charged).toBe(2 * there.length);
+    if (first.state === 'succeeded') expect(there).toHaveLength(2);
+  }
+  expect(new Set(answers.map(([{ data }]) => data.state)).size).toBeGreaterThan(1);
+  expect(await balance()).toMatchObject({ posted: before.posted - charged, held: 0 });
+});
+
+test('who waits is told when its turn is likely to come', async () => {
+  await appliance.operator('/api/pause', 'POST', { unload: false });
+  const free = await appliance.register('eta@example.test', { plan: 'free', credits: 100 });
+  const asked = [];
+  for (let i = 0; i < 6; i += 1) asked.push((await ask({}, free.key)).data);
+  const waiting = await Promise.all(asked.map(({ id }) => job(id, free.key)));
+  const last = waiting.filter(({ state }) => state === 'queued').map(({ queue }) => queue);
+  expect(last.length).toBeGreaterThan(1);
+  for (const [index, queue] of last.entries()) {
+    expect(queue).toMatchObject({ position: index + 1, reason: 'tenant_concurrency' });
+    expect(queue.etaMs).toBeGreaterThan(index === 0 ? 0 : last[index - 1].etaMs);
+  }
+  await appliance.operator('/api/resume', 'POST');
+  for (const { id } of asked) await ended(id, free.key);
+});
+
 test('a job that does not begin in time is dropped, and costs nothing', async () => {
   const before = await balance(bob.key);
   const free = await appliance.register('slow@example.test', { plan: 'free', credits: 100 });

@@ -2,6 +2,7 @@ import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
 import { Webhook as Verifier } from 'standardwebhooks';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Answer, type Person, TestAppliance } from './appliance.ts';
+import { internalTargets } from './internal-targets.ts';
 
 /* Webhooks over the wire, to receivers of every kind. */
 interface Received {
@@ -16,6 +17,8 @@ let bob: Person;
 let server: Server;
 let address = '';
 const received: Received[] = [];
+/** Where those that redirect send whoever comes, and how; nowhere when there is none. */
+let redirects: [string, number][] = [];
 /** How each path answers: a status, or something worse. */
 const behaviour = new Map<string, number | 'hang' | 'endless' | 'redirect'>();
 
@@ -28,7 +31,12 @@ beforeAll(async () => {
       received.push({ path, headers: request.headers, body });
       const how = behaviour.get(path) ?? 204;
       if (how === 'hang') return;
-      if (how === 'redirect') return response.writeHead(302, { location: `${address}/canary` }).end();
+      if (how === 'redirect') {
+        const [target = '', status = 302] = redirects.shift() ?? [];
+        return response
+          .writeHead(status, { location: encodeURI(target), refresh: `0; url=${encodeURI(target)}` })
+          .end();
+      }
       if (how !== 'endless') return response.writeHead(how).end();
       response.writeHead(500);
       const more = (): boolean => response.write('x'.repeat(64 * 1024));
@@ -125,11 +133,28 @@ describe('W3: receivers that misbehave', () => {
 
   test('W2: a redirect is not followed', async () => {
     behaviour.set('/redirect', 'redirect');
+    redirects = [[`${address}/canary`, 302]];
     const { id } = await hook('/redirect');
     await call('POST', `/${id}/test`);
     await appliance.until(async () => (await deliveries(id))[0]?.attempts === 1);
     expect((await deliveries(id))[0]).toMatchObject({ status: 302, deliveredAt: null });
     expect(at('/canary')).toEqual([]);
+  });
+
+  test('W2: three hundred redirects to inside addresses, of every kind, are not followed', async () => {
+    behaviour.set('/redirects', 'redirect');
+    const targets = [...internalTargets, `${address}/canary`, `//127.0.0.1/canary`, '/canary'];
+    expect(targets.length).toBeGreaterThan(300);
+    redirects = targets.map((target, index) => [target, [301, 302, 303, 307, 308][index % 5] ?? 302]);
+    const { id } = await hook('/redirects', { events: ['job.succeeded'] });
+    for (const _ of targets) expect((await call('POST', `/${id}/test`)).status).toBe(202);
+    await appliance.until(() => redirects.length === 0, 30_000);
+    await appliance.until(async () => (await deliveries(id))[0]?.attempts > 0);
+    expect(
+      (await deliveries(id)).every(({ status }: { status: number }) => status >= 301 && status <= 308),
+    ).toBe(true);
+    expect(at('/canary')).toEqual([]);
+    await call('DELETE', `/${id}`);
   });
 
   test('410 ends it; a replay begins anew', async () => {

@@ -85,6 +85,8 @@ export const limits = {
     closeMs: 3_000,
     waitSeconds: 60,
     batch: 50,
+    /** Jobs that say how long the next ones are likely to take. */
+    lately: 20,
     /** Connections that one tenant may watch its jobs over, and what may wait to be read on one. */
     socketsPerTenant: 20,
     socketBytes: 1024 * 1024,

@@ -1,8 +1,9 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import BetterSqlite3 from 'better-sqlite3';
 import { beforeEach, expect, test } from 'vitest';
+import { DatabaseDamaged, isSmall, lookThrough } from './health.ts';
 import { AlreadyRunning, lockFolder } from './instance-lock.ts';
 import { migrate, migrations } from './migrate.ts';
 import { openDatabase } from './open.ts';
@@ -23,6 +24,25 @@ test('D5: a damaged database is refused, not served', () => {
   const file = join(folder, 'a.db');
   writeFileSync(file, 'this is no database at all, '.repeat(1_000));
   expect(() => openDatabase(file)).toThrow();
+});
+
+test('D5: a large one is looked through beside the work, and damage deep in it is found', async () => {
+  const file = join(folder, 'large.db');
+  const db = openDatabase(file);
+  db.pragma('synchronous = OFF');
+  db.exec(`create table filler (id integer primary key, text text not null);
+    with recursive n(i) as (select 1 union all select i + 1 from n where i < 80000)
+    insert into filler select i, hex(randomblob(500)) from n;`);
+  db.close();
+  expect(isSmall(file)).toBe(false);
+  const { signal } = new AbortController();
+  await expect(lookThrough(file, signal)).resolves.toBeUndefined();
+  const handle = openSync(file, 'r+');
+  // The heads of some pages in the middle.
+  for (let page = 8_000; page < 8_050; page += 1)
+    writeSync(handle, Buffer.alloc(64, 0xee), 0, 64, page * 4_096);
+  closeSync(handle);
+  await expect(lookThrough(file, signal)).rejects.toThrow(DatabaseDamaged);
 });
 
 test('a database of a newer program is refused', () => {

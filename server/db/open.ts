@@ -1,4 +1,5 @@
 import BetterSqlite3, { type Database } from 'better-sqlite3';
+import { demandHealth, isSmall } from './health.ts';
 import { migrate } from './migrate.ts';
 
 /** Older versions could corrupt a WAL database when two connections checkpointed at once. */
@@ -21,8 +22,8 @@ export function openDatabase(file: string): Database {
     db.pragma('secure_delete = ON');
     if (db.pragma('synchronous', { simple: true }) !== 2)
       throw new Error('SQLite did not take synchronous = FULL.');
-    const health = db.pragma('quick_check', { simple: true });
-    if (health !== 'ok') throw new Error(`The database is damaged: ${String(health)}. Restore a backup.`);
+    // A large one is looked through while it is served: see `lookThrough`.
+    if (isSmall(file)) demandHealth(db);
     migrate(db);
     return db;
   } catch (error) {

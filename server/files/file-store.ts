@@ -9,7 +9,7 @@ export interface FileName {
 
 /** Where files of tenants lie. No path comes from a request or an engine (W5): names are ours, and checked. */
 export interface FileStore {
-  /** Resolves once it is whole and on disk. Rejects with DiskFull, and leaves nothing behind, where there is no room. */
+  /** Resolves once it is whole and on disk. Rejects with an ApiError, and leaves nothing behind, where that cannot be. */
   save(name: FileName, bytes: Uint8Array): Promise<void>;
   read(name: FileName): Readable;
   readAll(name: FileName): Promise<Uint8Array>;

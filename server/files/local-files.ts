@@ -4,6 +4,7 @@ import { mkdir, open, opendir, readdir, readFile, rename, rm, stat } from 'node:
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { crashPoint } from '../crash-point.ts';
+import { cannotWrite } from '../http/api-error.ts';
 import type { DiskSpace } from './disk-space.ts';
 import type { FileName, FileStore } from './file-store.ts';
 
@@ -21,9 +22,9 @@ export class LocalFiles implements FileStore {
   async save(name: FileName, bytes: Uint8Array): Promise<void> {
     this.#space.demand(bytes.length);
     const { folder, file } = this.locate(name);
-    await mkdir(folder, { recursive: true, mode: 0o700 });
     const unfinished = join(folder, `${randomUUID()}.part`);
     try {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
       const handle = await open(unfinished, 'wx', 0o600);
       try {
         await handle.writeFile(bytes);
@@ -34,9 +35,10 @@ export class LocalFiles implements FileStore {
       crashPoint('file.written');
       await rename(unfinished, join(folder, file));
       crashPoint('file.named');
-    } catch (error) {
-      await rm(unfinished, { force: true });
-      throw error;
+    } catch (cause) {
+      await rm(unfinished, { force: true }).catch(() => undefined);
+      // Whatever the code says: a read-only disk, for one, says that a folder is not there.
+      throw cannotWrite(cause);
     }
   }
 

@@ -79,11 +79,7 @@ export function asApiError(error: unknown): ApiError {
     const retry = errorTable[code].status >= 500 ? { retryAfterMs: engineRetryMs } : {};
     return new ApiError(code, error.message, { cause: error, ...retry });
   }
-  if (isStorageError(error)) {
-    const message =
-      'The appliance cannot write at the moment (its disk is full or busy). Nothing was charged.';
-    return new ApiError('storage_unavailable', message, { cause: error, retryAfterMs: 30_000 });
-  }
+  if (isStorageError(error)) return cannotWrite(error);
   return new ApiError(
     'internal_error',
     'Something went wrong in the appliance; the operator’s log has the details.',
@@ -93,8 +89,17 @@ export function asApiError(error: unknown): ApiError {
   );
 }
 
-/** SQLite cannot write: full, read-only, failing or busy. */
+/** The disk is full, busy or read-only. */
+export function cannotWrite(cause: unknown): ApiError {
+  const message = 'The appliance cannot write at the moment (its disk is full or busy). Nothing was charged.';
+  return new ApiError('storage_unavailable', message, { cause, retryAfterMs: 30_000 });
+}
+
+/** SQLite or the file system cannot write: full, read-only, failing, busy, or out of handles. */
 function isStorageError(error: unknown): boolean {
-  if (!(error instanceof Error) || error.name !== 'SqliteError' || !('code' in error)) return false;
-  return /^SQLITE_(FULL|IOERR|READONLY|BUSY|CANTOPEN)/.test(String(error.code));
+  if (!(error instanceof Error) || !('code' in error)) return false;
+  const code = String(error.code);
+  return error.name === 'SqliteError'
+    ? /^SQLITE_(FULL|IOERR|READONLY|BUSY|CANTOPEN)/.test(code)
+    : /^(ENOSPC|EDQUOT|EROFS|EIO|EACCES|EPERM|EMFILE|ENFILE)$/.test(code);
 }

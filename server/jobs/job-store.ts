@@ -220,6 +220,18 @@ export class JobStore {
       .get(id) as number;
   }
 
+  /** What the latest that succeeded took of the GPU, each; null when there are none. */
+  meanGpuMs(latest: number): number | null {
+    return (
+      this.#db
+        .prepare<[number], number | null>(
+          "select avg(gpu_ms) from (select gpu_ms from jobs where state = 'succeeded' order by id desc limit ?)",
+        )
+        .pluck()
+        .get(latest) ?? null
+    );
+  }
+
   openOf(tenant: string): number {
     return this.#db
       .prepare<[string], number>('select count(*) from jobs where finished_at is null and tenant = ?')

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { EngineError } from '../../gpu/engines/engine-error.ts';
 import type { Gpu, Timings } from '../../gpu/gpu.ts';
 import type { Standing } from '../../gpu/vram/explain.ts';
@@ -70,6 +71,8 @@ export class Jobs {
   readonly #listeners = new Map<string, Set<(job: string) => void>>();
   #again: NodeJS.Timeout | null = null;
   #isClosed = false;
+  /** Of the latest jobs that succeeded; read anew when it is asked for after one more did. */
+  #meanGpuMs: number | null = null;
 
   constructor(parts: JobParts) {
     this.#parts = parts;
@@ -134,11 +137,23 @@ export class Jobs {
     if (running) return { position: running.position, etaMs: running.etaMs, reason: running.reason };
     if (job.state !== 'queued') return null;
     const hasModel = this.#parts.gpu.model(job.model) !== undefined;
+    const before = this.#parts.store.queuedBefore(job.id);
     return {
-      position: this.#parts.store.queuedBefore(job.id) + 1,
-      etaMs: null,
+      position: before + 1,
+      etaMs: hasModel ? this.#etaMs(before) : null,
       reason: hasModel ? 'tenant_concurrency' : 'engine_unavailable',
     };
+  }
+
+  /**
+   * When a job with so many before it is likely to begin: what the GPU still has to do for those that run and those
+   * before it, by what jobs took lately. Null while none has been done.
+   */
+  #etaMs(before: number): number | null {
+    const meanMs = (this.#meanGpuMs ??= this.#parts.store.meanGpuMs(limits.jobs.lately));
+    if (meanMs === null) return null;
+    const left = [...this.#running.values()].reduce((sum, { progress }) => sum + 1 - progress, 0);
+    return Math.round((before + left) * meanMs);
   }
 
   progress(job: JobRecord): number {
@@ -292,10 +307,11 @@ export class Jobs {
       running.abort.signal.throwIfAborted();
       crashPoint('job.worked');
       const work = feature.wish(input, context.model, this.#uploadsOf(feature, input, job.tenant)).work();
-      this.#finish(job, work, used, timings);
+      await this.#untilWritten(job, () => this.#finish(job, work, used, timings));
+      this.#meanGpuMs = null;
       crashPoint('job.finished');
     } catch (error) {
-      this.#settleFailure(job, running, timings, error);
+      await this.#untilWritten(job, () => this.#settleFailure(job, running, timings, error));
     } finally {
       this.#running.delete(job.id);
       this.#tell(job);
@@ -398,29 +414,43 @@ export class Jobs {
     });
   }
 
+  /** Writes how a job ended, again and again while the disk does not take it (D2). */
+  async #untilWritten(job: JobRecord, write: () => void): Promise<void> {
+    for (;;) {
+      try {
+        return write();
+      } catch (error) {
+        if (error instanceof Overtaken) throw error;
+        this.#parts.onError(error, job.id);
+        // The next start takes it up.
+        if (this.#isClosed) return;
+        await delay(limits.jobs.againMs, undefined, { ref: false });
+      }
+    }
+  }
+
   /** What becomes of a job whose work did not come to its end. */
   #settleFailure(job: JobRecord, { abort }: Running, timings: Timings, error: unknown): void {
-    const { store, onError } = this.#parts;
+    const { store } = this.#parts;
     // Cancelled, or taken over: how it stands is written already.
     if (error instanceof Overtaken || abort.signal.reason instanceof Canceled) return;
-    try {
-      if (abort.signal.reason instanceof ShuttingDown) {
-        store.move(job.id, 'requeue', timesOf(timings), job.attempt);
-        return;
-      }
-      const { code, message } = asApiError(error);
-      const engineFailures = job.engineFailures + 1;
-      const isEngines =
-        error instanceof EngineError && error.kind !== 'rejected' && error.kind !== 'unsupported';
-      if (isEngines && engineFailures <= limits.jobs.engineFailures) {
-        store.move(job.id, 'requeue', { engineFailures, ...timesOf(timings) }, job.attempt);
-        return;
-      }
-      this.#fail(job, isEngines ? 'poison' : code, message, { engineFailures, ...timesOf(timings) });
-    } catch (cause) {
-      // It stays as it is, and the next start takes it up.
-      if (!(cause instanceof Overtaken)) onError(cause, job.id);
+    // It was cancelled, or taken over, just now.
+    const current = store.find(job.id);
+    if (!current || current.attempt !== job.attempt || isFinal(current.state)) return;
+    if (abort.signal.reason instanceof ShuttingDown) {
+      store.move(job.id, 'requeue', timesOf(timings), job.attempt);
+      return;
     }
+    const { code, message } = asApiError(error);
+    const engineFailures = job.engineFailures + 1;
+    const isEngines =
+      error instanceof EngineError && error.kind !== 'rejected' && error.kind !== 'unsupported';
+    if (isEngines && engineFailures <= limits.jobs.engineFailures) {
+      store.move(job.id, 'requeue', { engineFailures, ...timesOf(timings) }, job.attempt);
+      return;
+    }
+    if (code === 'internal_error' || code === 'storage_unavailable') this.#parts.onError(error, job.id);
+    this.#fail(job, isEngines ? 'poison' : code, message, { engineFailures, ...timesOf(timings) });
   }
 
   #fail(job: JobRecord, errorCode: string, errorMessage: string, change: JobChange): void {

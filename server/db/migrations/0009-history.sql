@@ -16,6 +16,7 @@ drop index usage_by_tenant;
 drop index usage_charged;
 create index usage_at on usage (at);
 create index jobs_by_state on jobs (tenant, state, id);
+create index jobs_succeeded on jobs (id) where state = 'succeeded';
 create index jobs_by_feature on jobs (tenant, feature, id);
 
 -- What a tenant used, by day: added up as it is written, so that statistics cost the same however much there is.
