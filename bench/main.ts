@@ -2,7 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { cpuSeconds, type Program, residentMib, start, startAppliance, stop } from './gateway/programs.ts';
 import { requestsPerSecond } from './gateway/requests.ts';
 import { type StreamFigures, streams } from './gateway/streams.ts';
-import { benchJobs } from './jobs.ts';
+import { benchJobStore } from './jobs/store.ts';
+import { benchManyJobs, benchWatchers } from './jobs/served.ts';
 import { benchKeys, benchPairs, benchProof } from './money/ledger.ts';
 import { benchPriced } from './money/priced.ts';
 import { reportScheduler } from './scheduler/report.ts';
@@ -17,7 +18,11 @@ if (runs('requests')) await benchRequests();
 if (runs('streams')) await benchStreams();
 if (runs('idle')) await benchIdle();
 if (runs('money')) await benchMoney();
-if (runs('jobs')) benchJobs();
+if (runs('jobs')) {
+  benchJobStore();
+  await benchManyJobs();
+  await benchWatchers();
+}
 
 /** Upstream, bare proxy and appliance side by side; each program a process of its own. */
 async function withPrograms(

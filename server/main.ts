@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import { type Appliance, compose } from './compose.ts';
 import { InvalidValue } from './config/checked.ts';
 import { loadConfig } from './config/config.ts';
@@ -10,6 +11,8 @@ try {
   const appliance = await compose(loadConfig(), process.stderr.isTTY);
   console.log(welcome(appliance));
   endOn(appliance);
+  // Where compiled code is kept (scripts/bootstrap.mjs), also that of a run which will be killed.
+  flushCompileCache();
 } catch (error) {
   const known =
     error instanceof InvalidValue || error instanceof AlreadyRunning || error instanceof LedgerBroken;

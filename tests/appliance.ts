@@ -79,6 +79,7 @@ export class TestAppliance {
     const child = spawn(command, args, {
       env: {
         PATH: process.env['PATH'],
+        NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
         HOME: folder,
         KILNHOUSE_DATA: folder,
         KILNHOUSE_TENANT_PORT: '0',

@@ -46,8 +46,10 @@ export function start(
 }
 
 /** The appliance, with one tenant nobody holds back, and engines only where a port is given. */
-export function startAppliance(lmStudioPort: number | null): Promise<Program> {
-  const folder = mkdtempSync(join(tmpdir(), 'kilnhouse-bench-'));
+export function startAppliance(
+  lmStudioPort: number | null,
+  { folder = mkdtempSync(join(tmpdir(), 'kilnhouse-bench-')), webuiPort = 0 } = {},
+): Promise<Program> {
   const limits = { requestsPerMinute: 1_000_000_000, concurrent: 256, queued: 1_000 };
   writeFileSync(
     join(folder, 'tenants.json'),
@@ -61,7 +63,8 @@ export function startAppliance(lmStudioPort: number | null): Promise<Program> {
     JSON.stringify({
       demo: 'never',
       lmStudio: { enabled: lmStudioPort !== null, port: lmStudioPort ?? 1 },
-      webui: { enabled: false },
+      webui: webuiPort === 0 ? { enabled: false } : { port: webuiPort },
+      gpu: { declaredMib: 16_384 },
       llamaCpp: { enabled: false },
       scheduler: { interactiveQueueSeconds: 100_000 },
     }),

@@ -1,4 +1,5 @@
 import type { Database } from 'better-sqlite3';
+import { Statements } from '../db/statements.ts';
 
 export interface Upload {
   readonly id: string;
@@ -25,14 +26,14 @@ const inUse = `exists (select 1 from job_uploads join jobs on jobs.id = job_uplo
 
 /** Pictures that tenants sent: what is known of them. The bytes lie in the file store. */
 export class UploadStore {
-  readonly #db: Database;
+  readonly #sql: Statements;
 
   constructor(db: Database) {
-    this.#db = db;
+    this.#sql = new Statements(db);
   }
 
   add(upload: Upload): void {
-    this.#db
+    this.#sql
       .prepare(
         `insert into uploads (id, tenant, person, name, content_type, width, height, bytes, created_at, expires_at)
          values (:id, :tenant, :person, :name, :contentType, :width, :height, :bytes, :createdAt, :expiresAt)`,
@@ -41,19 +42,19 @@ export class UploadStore {
   }
 
   find(tenant: string, id: string): Upload | undefined {
-    return this.#db
+    return this.#sql
       .prepare<[string, string], Upload>(`${columns} where id = ? and tenant = ?`)
       .get(id, tenant);
   }
 
   /** Whosesoever it is: for links, which are bound to their tenant by themselves. */
   findAny(id: string): Upload | undefined {
-    return this.#db.prepare<[string], Upload>(`${columns} where id = ?`).get(id);
+    return this.#sql.prepare<[string], Upload>(`${columns} where id = ?`).get(id);
   }
 
   /** How many were taken of every tenant since a moment. */
   countsSince(since: number): { tenant: string; count: number }[] {
-    return this.#db
+    return this.#sql
       .prepare<[number], { tenant: string; count: number }>(
         'select tenant, count(*) as count from uploads where created_at >= ? group by tenant',
       )
@@ -62,7 +63,7 @@ export class UploadStore {
 
   /** Newest first, from an id of an earlier page on. */
   page(tenant: string, after: string | undefined, limit: number): Upload[] {
-    return this.#db
+    return this.#sql
       .prepare<[string, string, number], Upload>(
         `${columns} where tenant = ? and id < ? order by id desc limit ?`,
       )
@@ -71,7 +72,7 @@ export class UploadStore {
 
   /** Those of a tenant, or of one person of it. */
   all(tenant: string, person?: string): Upload[] {
-    return this.#db
+    return this.#sql
       .prepare<[string, string | null, string | null], Upload>(
         `${columns} where tenant = ? and (? is null or person = ?) order by id`,
       )
@@ -80,22 +81,22 @@ export class UploadStore {
 
   /** Whether a job that has not ended needs it. */
   isInUse(id: string): boolean {
-    const found = this.#db.prepare<[string], 1>(`select 1 from uploads where id = ? and ${inUse}`).get(id);
+    const found = this.#sql.prepare<[string], 1>(`select 1 from uploads where id = ? and ${inUse}`).get(id);
     return found !== undefined;
   }
 
   remove(id: string): void {
-    this.#db.prepare('delete from uploads where id = ?').run(id);
+    this.#sql.prepare('delete from uploads where id = ?').run(id);
   }
 
   /** Those whose time is over, and that nothing needs any more. */
   expired(now: number): Upload[] {
-    return this.#db.prepare<[number], Upload>(`${columns} where expires_at <= ? and not ${inUse}`).all(now);
+    return this.#sql.prepare<[number], Upload>(`${columns} where expires_at <= ? and not ${inUse}`).all(now);
   }
 
   /** Bytes of everything that lies on the disk for a tenant: uploads and results. */
   storedBytes(tenant: string): number {
-    const bytes = this.#db
+    const bytes = this.#sql
       .prepare<[string], number>('select bytes from storage where tenant = ?')
       .pluck()
       .get(tenant);

@@ -1,4 +1,5 @@
 import type { Database } from 'better-sqlite3';
+import { Statements } from '../db/statements.ts';
 import type { Vault } from '../secrets/vault.ts';
 
 export interface KeptPrompts {
@@ -20,17 +21,17 @@ export interface Whose {
 
 /** Prompts of tenants who want them kept: encrypted, for as long as their plan says. Nothing is kept of the others. */
 export class HistoryStore {
-  readonly #db: Database;
+  readonly #sql: Statements;
   readonly #vault: Vault;
 
   constructor(db: Database, vault: Vault) {
-    this.#db = db;
+    this.#sql = new Statements(db);
     this.#vault = vault;
   }
 
   add(tenant: string, { id, user, feature, model, at, prompts }: KeptPrompts): void {
     const content = this.#vault.seal(tenant, JSON.stringify(prompts));
-    this.#db
+    this.#sql
       .prepare(
         'insert into history (id, tenant, user, feature, model, at, content) values (?, ?, ?, ?, ?, ?, ?)',
       )
@@ -39,7 +40,7 @@ export class HistoryStore {
 
   /** What was asked with a request; undefined where it is not kept. */
   find(tenant: string, id: string): unknown {
-    const content = this.#db
+    const content = this.#sql
       .prepare<[string, string], Buffer>('select content from history where id = ? and tenant = ?')
       .pluck()
       .get(id, tenant);
@@ -47,19 +48,19 @@ export class HistoryStore {
   }
 
   remove(tenant: string, id: string): void {
-    this.#db.prepare('delete from history where id = ? and tenant = ?').run(id, tenant);
+    this.#sql.prepare('delete from history where id = ? and tenant = ?').run(id, tenant);
   }
 
   removeAll(tenant: string): void {
-    this.#db.prepare('delete from history where tenant = ?').run(tenant);
+    this.#sql.prepare('delete from history where tenant = ?').run(tenant);
   }
 
   /** Removes what is older than a moment. Returns how many. */
   removeBefore(tenant: string, moment: number): number {
-    return this.#db.prepare('delete from history where tenant = ? and at < ?').run(tenant, moment).changes;
+    return this.#sql.prepare('delete from history where tenant = ? and at < ?').run(tenant, moment).changes;
   }
 
   removeOfUser(user: string): number {
-    return this.#db.prepare('delete from history where user = ?').run(user).changes;
+    return this.#sql.prepare('delete from history where user = ?').run(user).changes;
   }
 }

@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { Database } from 'better-sqlite3';
+import { Statements } from '../db/statements.ts';
 import { limits } from '../contract/limits.ts';
 import { ApiError } from '../http/api-error.ts';
 import type { Vault } from '../secrets/vault.ts';
@@ -31,13 +32,13 @@ interface Row {
  * charge, so a crash leaves both or neither. What failed and cost nothing is not kept: the same key may try again.
  */
 export class IdempotencyStore {
-  readonly #db: Database;
+  readonly #sql: Statements;
   readonly #vault: Vault;
   /** Work that another run of the appliance began died with it. */
   readonly #boot = randomUUID();
 
   constructor(db: Database, vault: Vault) {
-    this.#db = db;
+    this.#sql = new Statements(db);
     this.#vault = vault;
   }
 
@@ -53,7 +54,7 @@ export class IdempotencyStore {
     const fingerprint = createHash('sha256')
       .update(`${request.method} ${request.path}\n${JSON.stringify(request.body)}`)
       .digest('hex');
-    const earlier = this.#db
+    const earlier = this.#sql
       .prepare<[string, string, number], Row>(
         'select * from idempotency where tenant = ? and key = ? and at > ?',
       )
@@ -73,7 +74,7 @@ export class IdempotencyStore {
       );
     }
     if (earlier && earlier.status !== null) return this.#kept(tenant, earlier);
-    this.#db
+    this.#sql
       .prepare(
         `insert or replace into idempotency (tenant, key, fingerprint, boot, request_id, at) values (?, ?, ?, ?, ?, ?)`,
       )
@@ -86,7 +87,7 @@ export class IdempotencyStore {
     const body = answer && Buffer.from(answer.body);
     const kept =
       body && body.length <= limits.idempotency.answerBytes ? this.#vault.seal(tenant, body) : null;
-    this.#db
+    this.#sql
       .prepare(
         'update idempotency set boot = null, status = ?, content_type = ?, answer = ? where tenant = ? and key = ?',
       )
@@ -95,18 +96,18 @@ export class IdempotencyStore {
 
   /** Nothing came of it and nothing was charged. */
   forget({ tenant, key }: KeyedRun): void {
-    this.#db
+    this.#sql
       .prepare('delete from idempotency where tenant = ? and key = ? and boot = ?')
       .run(tenant, key, this.#boot);
   }
 
   /** Forgets what was answered to a tenant. */
   removeOf(tenant: string): void {
-    this.#db.prepare('delete from idempotency where tenant = ?').run(tenant);
+    this.#sql.prepare('delete from idempotency where tenant = ?').run(tenant);
   }
 
   sweep(): number {
-    return this.#db
+    return this.#sql
       .prepare('delete from idempotency where at <= ? and (boot is null or boot <> ?)')
       .run(Date.now() - limits.idempotency.keptMs, this.#boot).changes;
   }

@@ -1,4 +1,5 @@
-import type { Database, Statement } from 'better-sqlite3';
+import type { Database } from 'better-sqlite3';
+import { Statements } from '../db/statements.ts';
 import type { Prices } from '../offers/prices.ts';
 import type { Vault } from '../secrets/vault.ts';
 import { isFinal, type JobEvent, type JobState, next } from './states.ts';
@@ -107,19 +108,17 @@ const columns = `select id, tenant, asked_by as askedBy, person, feature, model,
 export class JobStore {
   readonly #db: Database;
   readonly #vault: Vault;
-  readonly #heads: Statement<[], { id: string; tenant: string; model: string }>;
+  readonly #sql: Statements;
 
   constructor(db: Database, vault: Vault) {
     this.#db = db;
-    this.#heads = db.prepare(
-      "select min(id) as id, tenant, model from jobs where state = 'queued' group by tenant, model",
-    );
+    this.#sql = new Statements(db);
     this.#vault = vault;
   }
 
   /** Puts one down, with the uploads that it needs. */
   create(job: NewJob, input: unknown, prices: Prices, uploads: readonly string[] = []): JobRecord {
-    this.#db
+    this.#sql
       .prepare(
         `insert into jobs (id, tenant, asked_by, person, feature, model, input, credits_held, start_by, created_at, prices,
            batch, retry_of)
@@ -140,19 +139,19 @@ export class JobStore {
         job.batch,
         job.retryOf,
       );
-    const need = this.#db.prepare('insert or ignore into job_uploads (job, upload) values (?, ?)');
+    const need = this.#sql.prepare('insert or ignore into job_uploads (job, upload) values (?, ?)');
     for (const upload of uploads) need.run(job.id, upload);
     this.addEvent(job.id, 'state', { state: 'queued' });
     return this.#record(job.id);
   }
 
   find(id: string): JobRecord | undefined {
-    return this.#db.prepare<[string], JobRecord>(`${columns} where id = ?`).get(id);
+    return this.#sql.prepare<[string], JobRecord>(`${columns} where id = ?`).get(id);
   }
 
   /** What was asked. */
   input(id: string): unknown {
-    const row = this.#db
+    const row = this.#sql
       .prepare<[string], { tenant: string; input: Buffer }>('select tenant, input from jobs where id = ?')
       .get(id);
     if (!row) throw new Error(`There is no job ${id}.`);
@@ -161,7 +160,7 @@ export class JobStore {
 
   /** What things cost when it was asked for. */
   prices(id: string): Prices {
-    const text = this.#db.prepare<[string], string>('select prices from jobs where id = ?').pluck().get(id);
+    const text = this.#sql.prepare<[string], string>('select prices from jobs where id = ?').pluck().get(id);
     if (text === undefined) throw new Error(`There is no job ${id}.`);
     return JSON.parse(text) as Prices;
   }
@@ -184,7 +183,7 @@ export class JobStore {
       where.push(`${name} = :${name}`);
       values[name] = value;
     }
-    return this.#db
+    return this.#sql
       .prepare<Record<string, string | number>, JobRecord>(
         `${columns} where ${where.join(' and ')} order by id desc limit :limit`,
       )
@@ -193,17 +192,21 @@ export class JobStore {
 
   /** Every job that has not ended, the oldest first. */
   open(): JobRecord[] {
-    return this.#db.prepare<[], JobRecord>(`${columns} where finished_at is null order by id`).all();
+    return this.#sql.prepare<[], JobRecord>(`${columns} where finished_at is null order by id`).all();
   }
 
   /** The oldest queued job of every tenant for every model. */
   heads(): { id: string; tenant: string; model: string }[] {
-    return this.#heads.all();
+    return this.#sql
+      .prepare<[], { id: string; tenant: string; model: string }>(
+        "select min(id) as id, tenant, model from jobs where state = 'queued' group by tenant, model",
+      )
+      .all();
   }
 
   /** Queued jobs that were to begin by now. */
   overdue(now: number): JobRecord[] {
-    return this.#db
+    return this.#sql
       .prepare<[number], JobRecord>(
         `${columns} where state = 'queued' and start_by is not null and start_by <= ?`,
       )
@@ -212,7 +215,7 @@ export class JobStore {
 
   /** How many queued jobs were asked for before this one. */
   queuedBefore(id: string): number {
-    return this.#db
+    return this.#sql
       .prepare<[string], number>(
         "select count(*) from jobs indexed by jobs_open where finished_at is null and state = 'queued' and id < ?",
       )
@@ -223,7 +226,7 @@ export class JobStore {
   /** What the latest that succeeded took of the GPU, each; null when there are none. */
   meanGpuMs(latest: number): number | null {
     return (
-      this.#db
+      this.#sql
         .prepare<[number], number | null>(
           "select avg(gpu_ms) from (select gpu_ms from jobs where state = 'succeeded' order by id desc limit ?)",
         )
@@ -233,7 +236,7 @@ export class JobStore {
   }
 
   openOf(tenant: string): number {
-    return this.#db
+    return this.#sql
       .prepare<[string], number>('select count(*) from jobs where finished_at is null and tenant = ?')
       .pluck()
       .get(tenant) as number;
@@ -241,7 +244,7 @@ export class JobStore {
 
   /** Takes a queued job for this run of the appliance. Null when it is not queued any more. */
   claim(id: string, boot: string): JobRecord | null {
-    const { changes } = this.#db
+    const { changes } = this.#sql
       .prepare(
         `update jobs set state = 'starting', attempt = attempt + 1, boot = ?, started_at = coalesce(started_at, ?)
          where id = ? and state = 'queued'`,
@@ -278,7 +281,7 @@ export class JobStore {
 
   /** Jobs of a tenant that ended before a moment, or all of them with null; those of one person where one is named. */
   ended(tenant: string, before: number | null, person?: string): JobRecord[] {
-    return this.#db
+    return this.#sql
       .prepare<[string, number | null, number | null, string | null, string | null], JobRecord>(
         `${columns} where tenant = ? and finished_at is not null and (? is null or finished_at < ?)
            and (? is null or person = ?)`,
@@ -288,17 +291,17 @@ export class JobStore {
 
   /** Forgets a job, with its steps, events and results. What it cost stays in the ledger and the usage table. */
   remove(id: string): void {
-    this.#db.prepare('delete from jobs where id = ?').run(id);
+    this.#sql.prepare('delete from jobs where id = ?').run(id);
   }
 
   /** The tenants that have jobs. */
   tenants(): string[] {
-    return this.#db.prepare<[], string>('select distinct tenant from jobs').pluck().all();
+    return this.#sql.prepare<[], string>('select distinct tenant from jobs').pluck().all();
   }
 
   /** What a step came to, if it was done; undefined otherwise. */
   stepResult(job: string, name: string): unknown {
-    const text = this.#db
+    const text = this.#sql
       .prepare<[string, string], string>('select result from job_steps where job = ? and name = ?')
       .pluck()
       .get(job, name);
@@ -315,7 +318,7 @@ export class JobStore {
   ): void {
     this.#db.transaction(() => {
       this.note(job, attempt, { step: name });
-      this.#db
+      this.#sql
         .prepare('insert into job_steps (job, name, result, at) values (?, ?, ?, ?)')
         .run(job, name, JSON.stringify(result ?? null), Date.now());
       for (const artefact of artefacts) this.#addArtefact(artefact);
@@ -324,14 +327,14 @@ export class JobStore {
   }
 
   finishedSteps(job: string): number {
-    return this.#db
+    return this.#sql
       .prepare<[string], number>('select count(*) from job_steps where job = ?')
       .pluck()
       .get(job) as number;
   }
 
   artefacts(job: string): Artefact[] {
-    return this.#db
+    return this.#sql
       .prepare<[string], Omit<Artefact, 'metadata'> & { metadata: string }>(
         `select id, job, tenant, name, content_type as contentType, bytes, metadata, thumbnail,
            created_at as createdAt
@@ -343,7 +346,7 @@ export class JobStore {
 
   /** Whether a file of results or uploads belongs to something. */
   knowsFile(id: string): boolean {
-    const known = this.#db.prepare<[string, string, string], 1>(
+    const known = this.#sql.prepare<[string, string, string], 1>(
       `select 1 from artefacts where id = ? union all select 1 from artefacts where thumbnail = ?
        union all select 1 from uploads where id = ? limit 1`,
     );
@@ -351,14 +354,14 @@ export class JobStore {
   }
 
   addEvent(job: string, type: string, data: object): void {
-    this.#db
+    this.#sql
       .prepare('insert into job_events (job, type, data, at) values (?, ?, ?, ?)')
       .run(job, type, JSON.stringify(data), Date.now());
   }
 
   /** What happened to a job since an event, in order. */
   events(job: string, after: number): JobEventRecord[] {
-    return this.#db
+    return this.#sql
       .prepare<[string, number], Omit<JobEventRecord, 'data'> & { data: string }>(
         'select sequence, type, data, at from job_events where job = ? and sequence > ? order by sequence limit 500',
       )
@@ -367,7 +370,7 @@ export class JobStore {
   }
 
   #addArtefact({ metadata, ...artefact }: Artefact): void {
-    this.#db
+    this.#sql
       .prepare(
         `insert into artefacts (id, job, tenant, name, content_type, bytes, metadata, thumbnail, created_at)
          values (:id, :job, :tenant, :name, :contentType, :bytes, :metadata, :thumbnail, :createdAt)`,
@@ -376,7 +379,7 @@ export class JobStore {
   }
 
   #write(job: JobRecord): void {
-    this.#db
+    this.#sql
       .prepare(
         `update jobs set state = :state, boot = :boot, engine_failures = :engineFailures,
            interruptions = :interruptions, credits = :credits, progress = :progress, step = :step,

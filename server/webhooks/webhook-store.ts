@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Database } from 'better-sqlite3';
+import { Statements } from '../db/statements.ts';
 import { newId } from '../db/ids.ts';
 import type { Vault } from '../secrets/vault.ts';
 
@@ -39,11 +40,11 @@ const deliveryColumns = `select id, webhook, event, type, payload, created_at as
 
 /** Endpoints of tenants, and what is on its way to them. */
 export class WebhookStore {
-  readonly #db: Database;
+  readonly #sql: Statements;
   readonly #vault: Vault;
 
   constructor(db: Database, vault: Vault) {
-    this.#db = db;
+    this.#sql = new Statements(db);
     this.#vault = vault;
   }
 
@@ -54,7 +55,7 @@ export class WebhookStore {
   } {
     const id = newId('webhook');
     const secret = `whsec_${randomBytes(32).toString('base64')}`;
-    this.#db
+    this.#sql
       .prepare('insert into webhooks (id, tenant, url, events, secret, created_at) values (?, ?, ?, ?, ?, ?)')
       .run(id, tenant, url, JSON.stringify(events), this.#vault.seal(tenant, secret), Date.now());
     const webhook = this.find(id);
@@ -63,12 +64,12 @@ export class WebhookStore {
   }
 
   find(id: string): Webhook | undefined {
-    const row = this.#db.prepare<[string], Row>(`${webhookColumns} where id = ?`).get(id);
+    const row = this.#sql.prepare<[string], Row>(`${webhookColumns} where id = ?`).get(id);
     return row && { ...row, events: JSON.parse(row.events) as string[] };
   }
 
   secret({ id, tenant }: Webhook): string {
-    const sealed = this.#db
+    const sealed = this.#sql
       .prepare<[string], Buffer>('select secret from webhooks where id = ?')
       .pluck()
       .get(id);
@@ -77,18 +78,18 @@ export class WebhookStore {
   }
 
   list(tenant: string): Webhook[] {
-    return this.#db
+    return this.#sql
       .prepare<[string], Row>(`${webhookColumns} where tenant = ? order by id desc`)
       .all(tenant)
       .map((row) => ({ ...row, events: JSON.parse(row.events) as string[] }));
   }
 
   remove(id: string): void {
-    this.#db.prepare('delete from webhooks where id = ?').run(id);
+    this.#sql.prepare('delete from webhooks where id = ?').run(id);
   }
 
   removeOf(tenant: string): void {
-    this.#db.prepare('delete from webhooks where tenant = ?').run(tenant);
+    this.#sql.prepare('delete from webhooks where tenant = ?').run(tenant);
   }
 
   /** Puts an event on its way to every endpoint of a tenant that wants it. Belongs into the transaction of what happened. */
@@ -104,7 +105,7 @@ export class WebhookStore {
   enqueue(webhook: string, event: string, type: string, data: object): string {
     const id = newId('delivery');
     const payload = JSON.stringify({ type, timestamp: new Date().toISOString(), data });
-    this.#db
+    this.#sql
       .prepare(
         'insert into webhook_deliveries (id, webhook, event, type, payload, created_at, next_at) values (?, ?, ?, ?, ?, ?, ?)',
       )
@@ -114,7 +115,7 @@ export class WebhookStore {
 
   /** The oldest delivery that is due, for each endpoint. */
   due(now: number): Delivery[] {
-    return this.#db
+    return this.#sql
       .prepare<[number], Delivery>(
         `${deliveryColumns} where id in
            (select min(id) from webhook_deliveries where next_at is not null and next_at <= ? group by webhook)`,
@@ -124,20 +125,20 @@ export class WebhookStore {
 
   /** Newest first. */
   deliveries(webhook: string, limit: number): Delivery[] {
-    return this.#db
+    return this.#sql
       .prepare<[string, number], Delivery>(`${deliveryColumns} where webhook = ? order by id desc limit ?`)
       .all(webhook, limit);
   }
 
   /** It arrived. */
   delivered(id: string, webhook: string, status: number): void {
-    this.#db
+    this.#sql
       .prepare(
         `update webhook_deliveries set attempts = attempts + 1, next_at = null, delivered_at = ?, status = ?, error = null
          where id = ?`,
       )
       .run(Date.now(), status, id);
-    this.#db.prepare('update webhooks set failing_since = null where id = ?').run(webhook);
+    this.#sql.prepare('update webhooks set failing_since = null where id = ?').run(webhook);
   }
 
   /** It did not; to be tried again at a time, or not at all. */
@@ -146,33 +147,33 @@ export class WebhookStore {
     webhook: string,
     failure: { status: number | null; error: string; nextAt: number | null },
   ): void {
-    this.#db
+    this.#sql
       .prepare(
         'update webhook_deliveries set attempts = attempts + 1, next_at = ?, status = ?, error = ? where id = ?',
       )
       .run(failure.nextAt, failure.status, failure.error, id);
-    this.#db
+    this.#sql
       .prepare('update webhooks set failing_since = coalesce(failing_since, ?) where id = ?')
       .run(Date.now(), webhook);
   }
 
   /** Nothing more is sent to it. */
   disable(id: string): void {
-    this.#db.prepare('update webhooks set disabled_at = ? where id = ?').run(Date.now(), id);
-    this.#db.prepare('update webhook_deliveries set next_at = null where webhook = ?').run(id);
+    this.#sql.prepare('update webhooks set disabled_at = ? where id = ?').run(Date.now(), id);
+    this.#sql.prepare('update webhook_deliveries set next_at = null where webhook = ?').run(id);
   }
 
   /** Sends something once more, to an endpoint that is then not disabled any longer. */
   replay({ id, webhook }: Delivery): void {
-    this.#db
+    this.#sql
       .prepare('update webhooks set disabled_at = null, failing_since = null where id = ?')
       .run(webhook);
-    this.#db
+    this.#sql
       .prepare('update webhook_deliveries set next_at = ?, delivered_at = null where id = ?')
       .run(Date.now(), id);
   }
 
   sweep(before: number): void {
-    this.#db.prepare('delete from webhook_deliveries where next_at is null and created_at < ?').run(before);
+    this.#sql.prepare('delete from webhook_deliveries where next_at is null and created_at < ?').run(before);
   }
 }

@@ -131,7 +131,8 @@ export const jobEventRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app,
       if (progress !== told) await held.write(`event: progress\ndata: ${progress}\n\n`);
       told = progress;
       await jobs.changeOf(id, limits.heartbeatMs, held.signal);
-      await delay(progressEveryMs, undefined, { signal: held.signal });
+      // Each at a moment of its own: a thousand who watch one job are not all told in the same turn of the loop.
+      await delay(progressEveryMs * (1 + Math.random()), undefined, { signal: held.signal });
     }
   }
 };

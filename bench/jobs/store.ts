@@ -1,16 +1,17 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { newId } from '../server/db/ids.ts';
-import { openDatabase } from '../server/db/open.ts';
-import { JobStore } from '../server/jobs/job-store.ts';
-import { Ledger } from '../server/ledger/ledger.ts';
-import { Offers } from '../server/offers/offers.ts';
-import { Vault } from '../server/secrets/vault.ts';
-import { printTable } from './table.ts';
+import { newId } from '../../server/db/ids.ts';
+import { openDatabase } from '../../server/db/open.ts';
+import { JobStore } from '../../server/jobs/job-store.ts';
+import { Ledger } from '../../server/ledger/ledger.ts';
+import { Offers } from '../../server/offers/offers.ts';
+import { Vault } from '../../server/secrets/vault.ts';
+import { measure } from '../measure.ts';
+import { printTable } from '../table.ts';
 
 /** Putting jobs down for good, and finding one's way among many. */
-export function benchJobs(ended = 100_000, queued = 10_000): void {
+export function benchJobStore(ended = 100_000, queued = 10_000): void {
   const folder = mkdtempSync(join(tmpdir(), 'kilnhouse-bench-jobs-'));
   const db = openDatabase(join(folder, 'kilnhouse.db'));
   const store = new JobStore(db, new Vault(Buffer.alloc(32, 1)));
@@ -35,6 +36,12 @@ export function benchJobs(ended = 100_000, queued = 10_000): void {
   };
   ledger.grant({ id: 'g', account: 'payer', credits: 1_000_000, reason: 'bench' });
   const times = measure(2_000, () => ledger.atomically(() => create('payer', 4)));
+  const batch = 50;
+  const batches = measure(40, () =>
+    ledger.atomically(() => {
+      for (let i = 0; i < batch; i += 1) create('payer', 4);
+    }),
+  );
   db.pragma('synchronous = OFF');
   ledger.atomically(() => {
     for (let i = 0; i < ended; i += 1) {
@@ -52,20 +59,10 @@ export function benchJobs(ended = 100_000, queued = 10_000): void {
   rmSync(folder, { recursive: true });
   printTable(`Jobs: ${ended} that have ended, ${queued} queued`, [
     { what: 'put down with its hold, a commit each', ...times },
+    { what: `${batch} at once: a batch`, ...batches },
+    { what: '... that is, each', 'per s': (batches['per s'] ?? 0) * batch, 'p50 ms': NaN, 'p99 ms': NaN },
     { what: 'a page of a tenant’s list', ...list },
     { what: 'a page of its queued ones', ...filtered },
     { what: 'who is first in each line', ...heads },
   ]);
-}
-
-function measure(count: number, once: () => unknown): Record<string, number> {
-  const times = Array.from({ length: count }, () => {
-    const began = performance.now();
-    once();
-    return performance.now() - began;
-  });
-  const sorted = times.toSorted((a, b) => a - b);
-  const total = times.reduce((sum, time) => sum + time, 0);
-  const at = (share: number): number => sorted[Math.floor(count * share)] ?? Number.NaN;
-  return { 'per s': (count / total) * 1000, 'p50 ms': at(0.5), 'p99 ms': at(0.99) };
 }
