@@ -169,6 +169,7 @@ export class TestAppliance {
     as: string,
     files: readonly { name: string; bytes: Buffer; type?: string }[],
     path = '/api/v1/upload',
+    headers: Record<string, string> = {},
   ): Promise<Answer> {
     const form = new FormData();
     for (const { name, bytes, type = 'image/png' } of files)
@@ -177,7 +178,7 @@ export class TestAppliance {
     return answerOf(
       await fetch(this.tenantUrl + path, {
         method: 'POST',
-        headers: { authorization: `Bearer ${as}` },
+        headers: { authorization: `Bearer ${as}`, ...headers },
         body: form,
       }),
     );

@@ -80,6 +80,23 @@ describe('what is taken', () => {
     ).toEqual(['one.png', 'invalid_image', 'three.webp']);
   });
 
+  test('L9: one Idempotency-Key is one upload', async () => {
+    const bytes = await picture('png', { colour: '#123456' });
+    const sendKeyed = (file: Buffer): Promise<Answer> =>
+      appliance.upload(ann.key, [{ name: 'a.png', bytes: file }], '/api/v1/upload', {
+        'idempotency-key': 'one',
+      });
+    const first = await sendKeyed(bytes);
+    const again = await sendKeyed(bytes);
+    expect([again.status, again.text]).toEqual([201, first.text]);
+    expect(again.headers.get('idempotent-replayed')).toBe('true');
+    expect((await sendKeyed(await picture('png', { colour: '#654321' }))).code).toBe(
+      'idempotency_key_reused',
+    );
+    const { items } = (await appliance.call('GET', '/api/v1/uploads', { as: ann.key })).data;
+    expect(items[0].id).toBe(first.data.id);
+  });
+
   test('listed, shown, deleted; it is one’s own', async () => {
     const { data } = await send(await picture());
     const list = await appliance.call('GET', '/api/v1/uploads?limit=1', { as: ann.key });

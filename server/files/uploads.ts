@@ -1,6 +1,6 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { createWriteStream, mkdirSync, rmSync } from 'node:fs';
-import { readFile, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -24,6 +24,11 @@ export interface UploadParts {
   /** Where what arrives lies until it was looked at. */
   readonly incoming: string;
   readonly onError: (error: unknown) => void;
+}
+
+/** An upload, with the SHA-256 of what was sent. */
+export interface Taken extends Upload {
+  readonly digest: string;
 }
 
 const mib = 1024 ** 2;
@@ -55,18 +60,25 @@ export class Uploads {
     { tenant, person }: Identity,
     name: string,
     content: Readable & { truncated?: boolean },
-  ): Promise<Upload> {
+  ): Promise<Taken> {
     const { store, files, pictures, moderation, incoming } = this.#parts;
     this.demandRoom(tenant, 0);
     const arrived = join(incoming, randomUUID());
     try {
-      await pipeline(content, createWriteStream(arrived, { flags: 'wx', mode: 0o600 }));
+      const digest = createHash('sha256');
+      const read = async function* (pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+        for await (const piece of pieces) {
+          digest.update(piece);
+          yield piece;
+        }
+      };
+      await pipeline(content, read, createWriteStream(arrived, { flags: 'wx', mode: 0o600 }));
       if (content.truncated === true)
         throw new ApiError('payload_too_large', `A file may have ${limits.upload.bytes} bytes.`, {
           param: 'file',
         });
       crashPoint('upload.arrived');
-      const picture = await pictures.work({ kind: 'upload', bytes: await readFile(arrived) }, 'file');
+      const picture = await pictures.work({ kind: 'upload', bytes: arrived }, 'file');
       await moderation.demand(tenant, picture.bytes, 'file');
       this.demandRoom(tenant, picture.bytes.length);
       const { contentType, width, height } = picture;
@@ -86,7 +98,7 @@ export class Uploads {
       await files.save(uploadFile(upload), picture.bytes);
       crashPoint('upload.saved');
       store.add(upload);
-      return upload;
+      return { ...upload, digest: digest.digest('hex') };
     } finally {
       await rm(arrived, { force: true });
     }

@@ -7,20 +7,23 @@ interface Size {
   readonly height: number;
 }
 
+/** The bytes, or the path of a file of ours that holds them. */
+export type PictureSource = Uint8Array | string;
+
 /** What can be done with a picture that somebody sent. */
 export type PictureWork =
   /** Its size as it is seen, from its head alone. */
-  | { readonly kind: 'size'; readonly bytes: Uint8Array }
+  | { readonly kind: 'size'; readonly bytes: PictureSource }
   /** A clean PNG of a size. */
-  | { readonly kind: 'source'; readonly bytes: Uint8Array; readonly size: Size }
+  | { readonly kind: 'source'; readonly bytes: PictureSource; readonly size: Size }
   /** A mask as engines want it: white where the picture is drawn anew. */
-  | { readonly kind: 'mask'; readonly bytes: Uint8Array; readonly size: Size }
+  | { readonly kind: 'mask'; readonly bytes: PictureSource; readonly size: Size }
   /** The same picture in the same format, made anew: upright, and without what its file said of people. */
-  | { readonly kind: 'upload'; readonly bytes: Uint8Array }
+  | { readonly kind: 'upload'; readonly bytes: PictureSource }
   /** A small one to show in lists. */
-  | { readonly kind: 'thumbnail'; readonly bytes: Uint8Array }
+  | { readonly kind: 'thumbnail'; readonly bytes: PictureSource }
   /** The same PNG without the texts in it. */
-  | { readonly kind: 'bare'; readonly bytes: Uint8Array };
+  | { readonly kind: 'bare'; readonly bytes: PictureSource };
 
 /** What comes of it. */
 export interface PictureResult extends Size {
@@ -69,7 +72,7 @@ export async function workOn(work: PictureWork): Promise<PictureResult> {
 }
 
 /** Reads the head, and refuses what is no picture, or would be too large once decoded. */
-async function opened(bytes: Uint8Array): Promise<{ picture: Sharp; format: Format; size: Size }> {
+async function opened(bytes: PictureSource): Promise<{ picture: Sharp; format: Format; size: Size }> {
   const { pixels, ratio } = limits.upload;
   // The head alone, so that of a picture that is too large it can be said how large it is.
   const head = await sharp(bytes, { limitInputPixels: false, animated: false })

@@ -1,7 +1,8 @@
+import { open } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { limits } from '../contract/limits.ts';
 import { ApiError } from '../http/api-error.ts';
-import type { PictureResult, PictureWork } from './picture-work.ts';
+import type { PictureResult, PictureSource, PictureWork } from './picture-work.ts';
 import { ToolDied, ToolProcess, ToolRefusal } from './tool-process.ts';
 
 /** Pictures that came from outside, made harmless and fit for use by a process that can die of them. */
@@ -18,7 +19,7 @@ export class Pictures {
   async work(work: PictureWork, param: string): Promise<PictureResult> {
     const refused = (why: string, cause: unknown): ApiError =>
       new ApiError('invalid_image', `The ${param} ${why}`, { param, cause });
-    if (!isPicture(work.bytes)) throw refused('is not a PNG, JPEG or WebP picture.', null);
+    if (!isPicture(await headOf(work.bytes))) throw refused('is not a PNG, JPEG or WebP picture.', null);
     try {
       return (await this.#tool.ask(work)) as PictureResult;
     } catch (error) {
@@ -34,9 +35,22 @@ export class Pictures {
   }
 }
 
+const headBytes = 12;
+
+async function headOf(source: PictureSource): Promise<Uint8Array> {
+  if (typeof source !== 'string') return source.subarray(0, headBytes);
+  const file = await open(source);
+  try {
+    const { buffer, bytesRead } = await file.read({ buffer: Buffer.alloc(headBytes), position: 0 });
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
 /** By its first bytes, whatever it is said to be. */
 function isPicture(bytes: Uint8Array): boolean {
-  const head = Buffer.from(bytes.subarray(0, 12)).toString('latin1');
+  const head = Buffer.from(bytes).toString('latin1');
   return (
     head.startsWith('\x89PNG\r\n\x1a\n') ||
     head.startsWith('\xff\xd8\xff') ||

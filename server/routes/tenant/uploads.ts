@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import type { FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { RateWindows } from '../../admission/rate-window.ts';
 import { ErrorEnvelope } from '../../contract/errors.ts';
@@ -7,18 +7,20 @@ import { UploadView } from '../../contract/jobs.ts';
 import { limits } from '../../contract/limits.ts';
 import { Envelope, PageOf } from '../../contract/platform.ts';
 import { type Upload, uploadGroup } from '../../files/upload-store.ts';
+import type { Taken } from '../../files/uploads.ts';
+import { json } from '../../generation/text.ts';
 import { ApiError } from '../../http/api-error.ts';
 import { moment, success } from '../../http/envelope.ts';
 import { pageOf } from '../../http/views.ts';
 import type { Tenant } from '../../tenants/tenant.ts';
-import { identityOf, linkTo, type TenantDeps } from './tenant-context.ts';
+import { identityOf, linkTo, sendKept, takeKey, type TenantDeps } from './tenant-context.ts';
 
 const tags = ['Uploads'];
 const Params = Type.Object({ id: Type.String({ minLength: 1, maxLength: 60 }) });
 
 /** Pictures that tenants send, for jobs that begin from one. */
 export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
-  const { uploads, uploadStore } = deps;
+  const { uploads, uploadStore, idempotency } = deps;
   const rates = new RateWindows();
   // T5: a restart gives nobody a new minute.
   for (const { tenant, count } of uploadStore.countsSince(Date.now() - 60_000))
@@ -35,10 +37,11 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
       },
     },
     async (request, reply) => {
-      const [upload] = await receive(request, 1);
+      const taken = await receive(request, 1);
+      const [upload] = taken;
       if (!upload) throw new ApiError('invalid_request', 'Missing parameter: "file".', { param: 'file' });
       if ('error' in upload) throw upload.error;
-      return reply.status(201).send(success(view(request, upload)));
+      return answerOnce(request, reply, taken, success(view(request, upload)));
     },
   );
 
@@ -55,7 +58,7 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
     async (request, reply) => {
       const all = await receive(request, limits.upload.files);
       const shown = all.map((one) => ('error' in one ? refusal(one) : view(request, one)));
-      return reply.status(201).send(success(shown));
+      return answerOnce(request, reply, all, success(shown));
     },
   );
 
@@ -115,8 +118,39 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
     },
   );
 
+  /**
+   * Answers, or says again what was answered to the first request with this Idempotency-Key; what came a second time is
+   * forgotten then.
+   */
+  async function answerOnce(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    taken: readonly (Taken | Refusal)[],
+    body: object,
+  ): Promise<FastifyReply> {
+    const forget = (): void => {
+      for (const one of taken) if (!('error' in one)) uploads.remove(one);
+    };
+    try {
+      const keyed = takeKey(
+        deps,
+        request,
+        taken.map((one) => ('error' in one ? one.name : one.digest)),
+      );
+      if (keyed && 'body' in keyed) {
+        forget();
+        return await sendKept(reply, keyed);
+      }
+      if (keyed) idempotency.finish(keyed, { status: 201, contentType: json, body: JSON.stringify(body) });
+    } catch (error) {
+      forget();
+      throw error;
+    }
+    return reply.status(201).send(body);
+  }
+
   /** Takes the files of a form one after the other, at most so many. */
-  async function receive(request: FastifyRequest, most: number): Promise<(Upload | Refusal)[]> {
+  async function receive(request: FastifyRequest, most: number): Promise<(Taken | Refusal)[]> {
     const identity = identityOf(request);
     takeTurn(identity.tenant);
     if (!request.isMultipart()) {
@@ -125,7 +159,7 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
         'Send the picture as multipart/form-data, in the field "file".',
       );
     }
-    const taken: (Upload | Refusal)[] = [];
+    const taken: (Taken | Refusal)[] = [];
     for await (const part of request.parts()) {
       if (part.type === 'field' || taken.length === most) {
         throw new ApiError('invalid_request', `Send ${most} file(s) and nothing else.`, {

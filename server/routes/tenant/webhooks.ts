@@ -17,14 +17,14 @@ import { ApiError } from '../../http/api-error.ts';
 import { moment, momentOrNull, success } from '../../http/envelope.ts';
 import { AddressRefused, demandCallable } from '../../webhooks/public-address.ts';
 import type { Delivery, Webhook } from '../../webhooks/webhook-store.ts';
-import { actorOf, identityOf, type TenantDeps } from './tenant-context.ts';
+import { actorOf, identityOf, sendKept, takeKey, type TenantDeps } from './tenant-context.ts';
 
 const tags = ['Webhooks'];
 const config = { only: 'admin' } as const;
 
 /** Endpoints of the tenant's own that are told of events. */
 export const webhookRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
-  const { webhooks, audit, ledger, webhookAllowed } = deps;
+  const { webhooks, audit, idempotency, ledger, webhookAllowed } = deps;
 
   app.get(
     '/api/v1/webhooks',
@@ -56,13 +56,26 @@ export const webhookRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
       demand(url);
       if (webhooks.list(tenant.id).length >= limits.webhooks.perTenant)
         throw new ApiError('conflict', `A company has at most ${limits.webhooks.perTenant} webhooks.`);
-      const made = ledger.atomically(() => {
-        const one = webhooks.create({ tenant: tenant.id, url, events });
-        audit.add(actorOf(request), { action: 'webhook.create', target: one.webhook.id, tenant: tenant.id });
-        return one;
-      });
-      reply.header('cache-control', 'no-store');
-      return reply.status(201).send(success({ secret: made.secret, ...view(made.webhook) }));
+      const keyed = takeKey(deps, request, request.body);
+      if (keyed && 'body' in keyed) return sendKept(reply, keyed);
+      try {
+        const made = ledger.atomically(() => {
+          const one = webhooks.create({ tenant: tenant.id, url, events });
+          audit.add(actorOf(request), {
+            action: 'webhook.create',
+            target: one.webhook.id,
+            tenant: tenant.id,
+          });
+          // The answer holds the secret, which is shown once.
+          if (keyed) idempotency.finish(keyed, null);
+          return one;
+        });
+        reply.header('cache-control', 'no-store');
+        return await reply.status(201).send(success({ secret: made.secret, ...view(made.webhook) }));
+      } catch (error) {
+        if (keyed) idempotency.forget(keyed);
+        throw error;
+      }
     },
   );
 
