@@ -52,6 +52,7 @@ export class TestAppliance {
   tenantUrl = '';
   operatorUrl = '';
   key = '';
+  #token = '';
 
   private constructor(folder: string, child: ChildProcess) {
     this.folder = folder;
@@ -122,9 +123,11 @@ export class TestAppliance {
   }
 
   get token(): string {
+    if (this.#token !== '') return this.#token;
     // As the process sees it: its disk may be its own.
     const seen = process.platform === 'linux' ? `/proc/${this.process.pid}/root` : '';
-    return readFileSync(join(seen, this.folder, 'operator-token'), 'utf8').trim();
+    this.#token = readFileSync(join(seen, this.folder, 'operator-token'), 'utf8').trim();
+    return this.#token;
   }
 
   /** Sets or clears faults of the running stand-ins. */
