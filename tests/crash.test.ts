@@ -6,7 +6,7 @@ import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promi
 import { fileURLToPath } from 'node:url';
 import BetterSqlite3 from 'better-sqlite3';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Program, start, stop } from '../bench/gateway/programs.ts';
+import { freePort, type Program, start, stop } from '../bench/gateway/programs.ts';
 import { type Person, TestAppliance } from './appliance.ts';
 import { picture } from './picture-files.ts';
 import { secretKey, StripeServer, webhookSecret } from './stripe-server.ts';
@@ -144,14 +144,6 @@ afterAll(async () => {
   receiver.close();
   await Promise.all([stop(upstream), stop(webui), stripe.stop()]);
 });
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const at = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
-  return typeof at === 'object' && at ? at.port : 0;
-}
 
 const chat = { model: 'bench-model', messages: [{ role: 'user', content: 'hello' }] };
 

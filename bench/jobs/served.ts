@@ -1,10 +1,9 @@
 import { mkdtempSync, readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Agent } from 'undici';
-import { cpuSeconds, key, type Program, start, startAppliance, stop } from '../gateway/programs.ts';
+import { cpuSeconds, freePort, key, type Program, start, startAppliance, stop } from '../gateway/programs.ts';
 import { measureAsync, summary } from '../measure.ts';
 import { printTable } from '../table.ts';
 import { fill } from './crowd.ts';
@@ -186,12 +185,4 @@ function operatorFetch({ output }: Program, path: string, init: RequestInit = {}
 
 async function operator(appliance: Program, path: string, body: object): Promise<void> {
   await operatorFetch(appliance, path, { method: 'POST', body: JSON.stringify(body) });
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const at = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
-  return typeof at === 'object' && at ? at.port : 0;
 }

@@ -1,4 +1,4 @@
-import { closeSync, mkdtempSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import BetterSqlite3 from 'better-sqlite3';
@@ -43,6 +43,30 @@ test('D5: a large one is looked through beside the work, and damage deep in it i
     writeSync(handle, Buffer.alloc(64, 0xee), 0, 64, page * 4_096);
   closeSync(handle);
   await expect(lookThrough(file, signal)).rejects.toThrow(DatabaseDamaged);
+});
+
+test('D3: the log beside the database stays bounded, and shrinks again after a long reader', () => {
+  const file = join(folder, 'busy.db');
+  const db = openDatabase(file);
+  db.exec('create table filler (id integer primary key, data blob not null)');
+  const insert = db.prepare('insert into filler (data) values (randomblob(1000000))');
+  const walMib = (): number => statSync(`${file}-wal`).size / 1024 ** 2;
+  let most = 0;
+  for (let i = 0; i < 150; i += 1) {
+    insert.run();
+    most = Math.max(most, walMib());
+  }
+  expect(most).toBeLessThan(64);
+  const reader = new BetterSqlite3(file, { readonly: true });
+  reader.exec('begin');
+  reader.prepare('select count(*) from filler').get();
+  for (let i = 0; i < 100; i += 1) insert.run();
+  expect(walMib()).toBeGreaterThan(64);
+  reader.exec('commit');
+  reader.close();
+  for (let i = 0; i < 20; i += 1) insert.run();
+  expect(walMib()).toBeLessThanOrEqual(64);
+  db.close();
 });
 
 test('a database of a newer program is refused', () => {

@@ -5,27 +5,14 @@ import { crashPoint } from '../crash-point.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import type { JobStore } from '../jobs/job-store.ts';
 import { isFinal } from '../jobs/states.ts';
-import type { UsageStore } from '../usage/usage-store.ts';
+import type { UsageRow, UsageStore } from '../usage/usage-store.ts';
 import type { HistoryStore, Whose } from './history-store.ts';
 
 /** A request or job that has ended, as its tenant looks at it. */
-export interface HistoryEntry {
+export interface HistoryEntry extends Omit<UsageRow, 'tenant' | 'keyId' | 'person' | 'swapMs'> {
   readonly sequence: number;
-  readonly id: string;
-  readonly at: number;
   readonly key: string;
   readonly user: string | null;
-  readonly feature: string;
-  readonly model: string;
-  readonly status: 'ok' | 'failed' | 'refused' | 'abandoned';
-  readonly errorCode: string | null;
-  readonly promptTokens: number;
-  readonly completionTokens: number;
-  readonly images: number;
-  readonly queueMs: number;
-  readonly runMs: number;
-  readonly gpuMs: number;
-  readonly credits: number;
   /** What was asked, where the tenant has it kept; null otherwise. */
   readonly prompts: unknown;
 }
