@@ -29,6 +29,9 @@ import { SignIn } from './accounts/sign-in.ts';
 import { UserStore } from './accounts/user-store.ts';
 import { Admission } from './admission/admission.ts';
 import { AuditLog } from './audit/audit-log.ts';
+import { backupFolderOf } from './backup/backup-folder.ts';
+import { Backups } from './backup/backups.ts';
+import { restoreStaged } from './backup/restore.ts';
 import { InvalidValue, parseChecked } from './config/checked.ts';
 import type { Config, LoadedConfig } from './config/config.ts';
 import { discover } from './config/discovery.ts';
@@ -49,6 +52,7 @@ import { Uploads } from './files/uploads.ts';
 import { History } from './history/history.ts';
 import { HistoryStore } from './history/history-store.ts';
 import type { BaseApp } from './http/base-app.ts';
+import { moment } from './http/envelope.ts';
 import { IdempotencyStore } from './idempotency/idempotency-store.ts';
 import { Ledger } from './ledger/ledger.ts';
 import { LedgerBroken, proveLedger } from './ledger/proof.ts';
@@ -123,12 +127,15 @@ async function build(
   closers: (() => unknown)[],
   close: () => Promise<void>,
 ): Promise<Appliance> {
+  const restored = await restoreStaged(folder);
   const lock = lockFolder(folder);
   closers.push(() => lock.release());
   const log = openLog(join(folder, 'logs'), { ...config.log, terminal });
   closers.push(() => log.close());
   const { logger } = log;
   logger.info({ version, folder }, 'starting');
+  if (restored)
+    logger.warn({ at: moment(restored.manifest.at), before: restored.before }, 'went back to a backup');
   const databaseFile = join(folder, 'kilnhouse.db');
   const db = openDatabase(databaseFile);
   closers.push(() => db.close());
@@ -332,7 +339,20 @@ async function build(
   );
   const tokenFile = join(folder, 'operator-token');
   const token = operatorToken(tokenFile);
-  const operatorSide = await operatorApp({ ...shared, files, tenantsFile, token }, logger);
+  const backups = new Backups({
+    db,
+    dataFolder: folder,
+    folder: backupFolderOf(config, folder),
+    keepDays: config.backup.keepDays,
+    version,
+    space,
+    onError: (error) => logger.error({ err: error }, 'a backup could not be made or read'),
+  });
+  closers.push(() => backups.close());
+  const operatorSide = await operatorApp(
+    { ...shared, files, tenantsFile, token, backups, dataFolder: folder },
+    logger,
+  );
 
   if (
     config.tenant.host !== '127.0.0.1' &&
@@ -348,6 +368,7 @@ async function build(
   const tenantUrl = await listen(tenantSide, config.tenant.host, config.tenant.port, closers);
   const operatorUrl = await listen(operatorSide, '127.0.0.1', config.operator.port, closers);
   jobs.start();
+  if (config.backup.enabled) backups.start();
   // Jobs that wait for a model begin as soon as the engines have said what they have.
   void gpu.settled(limits.engineStartMs).then(() => jobs.wake());
   closers.push(() => jobs.close());

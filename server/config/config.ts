@@ -196,6 +196,22 @@ export const Config = Type.Object(
       { floorMib: Mib(512, 'Free disk below which no new files of tenants are taken.') },
       'Files of tenants.',
     ),
+    backup: group(
+      {
+        enabled: Flag(true, 'Make a backup every day.'),
+        folder: Optional(
+          Type.String({ minLength: 1 }),
+          'Where backups go: another disk, best of all; "backups" in the data folder when null.',
+        ),
+        keepDays: Type.Integer({
+          minimum: 1,
+          maximum: 3_650,
+          default: 30,
+          description: 'How long they are kept.',
+        }),
+      },
+      'Backups of the database, the settings and, once a week, tenants’ files.',
+    ),
     payments: group(
       {
         stripeSecretKey: Optional(Type.String(), 'Secret key of Stripe. Without it there are no payments.'),

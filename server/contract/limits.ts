@@ -113,5 +113,7 @@ export const limits = {
   /** The context of a model that does not say how long it is. */
   assumedContextTokens: 32_768,
   ledger: { credits: 1_000_000_000, sweep: 1_000 },
+  /** How often it is looked whether a backup is due, pages copied in one go, and how often files are copied. */
+  backup: { lookEveryMs: 10 * 60_000, pagesAtOnce: 500, filesEveryMs: 7 * 24 * 3_600_000 },
   closeMs: 9_000,
 } as const;

@@ -2,6 +2,7 @@ import websocket from '@fastify/websocket';
 import type { FastifyBaseLogger } from 'fastify';
 import { type BaseApp, baseApp } from '../../http/base-app.ts';
 import { auditRoutes } from './audit.ts';
+import { backupRoutes } from './backups.ts';
 import { gpuRoutes } from './gpu.ts';
 import { operatorJobRoutes } from './jobs.ts';
 import { ledgerRoutes } from './ledger.ts';
@@ -26,6 +27,7 @@ export async function operatorApp(deps: OperatorDeps, logger: FastifyBaseLogger)
     operatorJobRoutes,
     offerRoutes,
     auditRoutes,
+    backupRoutes,
     liveRoutes,
     metricsRoutes,
   ];

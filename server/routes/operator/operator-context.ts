@@ -3,6 +3,7 @@ import type { FastifyRequest } from 'fastify';
 import type { Gpu } from '../../../gpu/gpu.ts';
 import type { Admission } from '../../admission/admission.ts';
 import type { Company } from '../../accounts/company.ts';
+import type { Backups } from '../../backup/backups.ts';
 import type { Actor } from '../../audit/audit-log.ts';
 import { ApiError } from '../../http/api-error.ts';
 import type { Feature } from '../../jobs/feature.ts';
@@ -16,6 +17,8 @@ export interface OperatorDeps extends ExportDeps {
   readonly gpu: Gpu;
   readonly admission: Admission;
   readonly company: Company;
+  readonly backups: Backups;
+  readonly dataFolder: string;
   readonly jobDesk: JobDesk;
   readonly features: ReadonlyMap<string, Feature<unknown>>;
   readonly files: FileTenants;
