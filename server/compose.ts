@@ -50,8 +50,10 @@ import { SignedLinks } from './files/signed-links.ts';
 import { UploadStore } from './files/upload-store.ts';
 import { Uploads } from './files/uploads.ts';
 import { History } from './history/history.ts';
+import { freePorts } from './free-ports.ts';
 import { HistoryStore } from './history/history-store.ts';
 import type { BaseApp } from './http/base-app.ts';
+import { listenForTunnel } from './http/tunnel-listener.ts';
 import { moment } from './http/envelope.ts';
 import { IdempotencyStore } from './idempotency/idempotency-store.ts';
 import { Ledger } from './ledger/ledger.ts';
@@ -82,6 +84,7 @@ import { FileTenants, identityOf } from './tenants/file-tenants.ts';
 import { KeyStore } from './tenants/key-store.ts';
 import { TenantStore } from './tenants/tenant-store.ts';
 import { createTenantsFile, watchTenantsFile } from './tenants/tenants-file.ts';
+import { Tunnel } from './tunnel/tunnel.ts';
 import { UsageStore } from './usage/usage-store.ts';
 import { version } from './version.ts';
 import { WebhookSender } from './webhooks/webhook-sender.ts';
@@ -349,16 +352,25 @@ async function build(
     onError: (error) => logger.error({ err: error }, 'a backup could not be made or read'),
   });
   closers.push(() => backups.close());
+  const hasKeys = (): boolean => files.all().length > 0 || accounts.users.page(undefined, 1).length > 0;
+  const tunnelSide = await listenForTunnel(tenantSide);
+  closers.push(() => tunnelSide.close());
+  const tunnel = new Tunnel({
+    supervisor,
+    settings: config.tunnel,
+    tokenFile: join(folder, 'run', 'tunnel-token'),
+    localPort: tunnelSide.port,
+    metricsPort: async () => (await freePorts(1))[0] ?? 0,
+    hasKeys,
+    log: (message, about) => logger.info(about, message),
+  });
+  closers.push(() => tunnel.stop());
   const operatorSide = await operatorApp(
-    { ...shared, files, tenantsFile, token, backups, dataFolder: folder },
+    { ...shared, files, tenantsFile, token, backups, tunnel, dataFolder: folder },
     logger,
   );
 
-  if (
-    config.tenant.host !== '127.0.0.1' &&
-    files.all().length === 0 &&
-    accounts.users.page(undefined, 1).length === 0
-  ) {
+  if (config.tenant.host !== '127.0.0.1' && !hasKeys()) {
     throw new Error(
       `Listening on ${config.tenant.host} is refused while there is no key. Add one to ${tenantsPath} first.`,
     );
@@ -369,6 +381,8 @@ async function build(
   const operatorUrl = await listen(operatorSide, '127.0.0.1', config.operator.port, closers);
   jobs.start();
   if (config.backup.enabled) backups.start();
+  if (config.tunnel.enabled)
+    tunnel.start().catch((error: unknown) => logger.error({ err: error }, 'the tunnel is not open'));
   // Jobs that wait for a model begin as soon as the engines have said what they have.
   void gpu.settled(limits.engineStartMs).then(() => jobs.wake());
   closers.push(() => jobs.close());

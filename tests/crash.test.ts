@@ -6,10 +6,11 @@ import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promi
 import { fileURLToPath } from 'node:url';
 import BetterSqlite3 from 'better-sqlite3';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { freePort, type Program, start, stop } from '../bench/gateway/programs.ts';
+import { type Program, start, stop } from '../bench/gateway/programs.ts';
 import { type Person, TestAppliance } from './appliance.ts';
 import { picture } from './picture-files.ts';
 import { secretKey, StripeServer, webhookSecret } from './stripe-server.ts';
+import { freePorts } from '../server/free-ports.ts';
 
 /*
  * The real server, killed at random moments of real work and at every named point, again and again on the same
@@ -92,7 +93,7 @@ const hit = new Map<string, number>();
 
 beforeAll(async () => {
   upstream = await start('bench/gateway/upstream.ts', [], /port (\d+)/);
-  const port = await freePort();
+  const port = (await freePorts(1))[0] ?? 0;
   const standIn = { STANDIN_SPEED: '500', STANDIN_DIR: mkdtempSync(join(tmpdir(), 'kilnhouse-crash-')) };
   webui = await start('gpu/stand-ins/webui/server.ts', ['--port', String(port)], /(Startup)/, standIn);
   receiver = createServer((request, response) => {

@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -109,13 +108,4 @@ export function cpuSeconds({ process: child }: Program): number {
   } catch {
     return Number.NaN;
   }
-}
-
-/** A port that nobody listens on, at this moment. */
-export async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const at = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
-  return typeof at === 'object' && at ? at.port : 0;
 }

@@ -3,10 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Agent } from 'undici';
-import { cpuSeconds, freePort, key, type Program, start, startAppliance, stop } from '../gateway/programs.ts';
+import { cpuSeconds, key, type Program, start, startAppliance, stop } from '../gateway/programs.ts';
 import { measureAsync, summary } from '../measure.ts';
 import { printTable } from '../table.ts';
 import { fill } from './crowd.ts';
+import { freePorts } from '../../server/free-ports.ts';
 
 const chat = { model: 'bench-model', messages: [{ role: 'user', content: 'hello' }] };
 
@@ -90,7 +91,7 @@ export async function benchManyJobs(jobs = 100_000, requests = 1_000_000): Promi
 /** A thousand people who watch a picture being made. */
 export async function benchWatchers(count = 1_000): Promise<void> {
   const upstream = await start('bench/gateway/upstream.ts', [], /port (\d+)/);
-  const webuiPort = await freePort();
+  const webuiPort = (await freePorts(1))[0] ?? 0;
   const env = { STANDIN_DIR: mkdtempSync(join(tmpdir(), 'kilnhouse-bench-webui-')), STANDIN_SPEED: '1' };
   const webui = await start('gpu/stand-ins/webui/server.ts', ['--port', String(webuiPort)], /(Startup)/, env);
   const folder = mkdtempSync(join(tmpdir(), 'kilnhouse-bench-watchers-'));

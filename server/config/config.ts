@@ -196,6 +196,24 @@ export const Config = Type.Object(
       { floorMib: Mib(512, 'Free disk below which no new files of tenants are taken.') },
       'Files of tenants.',
     ),
+    tunnel: group(
+      {
+        enabled: Flag(false, 'Open a Cloudflare Tunnel to the tenant API at the start.'),
+        cloudflared: Optional(
+          Type.String({ minLength: 1 }),
+          'The cloudflared program; looked for on the PATH when null.',
+        ),
+        token: Optional(
+          Type.String({ minLength: 1 }),
+          'Token of a named tunnel, from Cloudflare’s dashboard. Without one, a quick tunnel gets another address at each start.',
+        ),
+        address: Optional(
+          Type.String({ pattern: '^https://' }),
+          'The public address of the named tunnel, as it was set in the dashboard.',
+        ),
+      },
+      'The way from the internet to the tenant API, and to nothing else.',
+    ),
     backup: group(
       {
         enabled: Flag(true, 'Make a backup every day.'),

@@ -115,5 +115,7 @@ export const limits = {
   ledger: { credits: 1_000_000_000, sweep: 1_000 },
   /** How often it is looked whether a backup is due, pages copied in one go, and how often files are copied. */
   backup: { lookEveryMs: 10 * 60_000, pagesAtOnce: 500, filesEveryMs: 7 * 24 * 3_600_000 },
+  /** cloudflared: until it is connected, between looks, for one look; Cloudflare keeps connections for 400 s. */
+  tunnel: { readyMs: 60_000, lookEveryMs: 10_000, askMs: 3_000, keepAliveMs: 410_000 },
   closeMs: 9_000,
 } as const;

@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { freePorts } from '../free-ports.ts';
 
 /** Where the stand-ins are, and how they are started: what discovery would have found of real engines. */
 export interface DemoMachine {
@@ -73,23 +73,4 @@ function quote(text: string): string {
 
 function scriptOf(name: string): string {
   return fileURLToPath(new URL(`../../gpu/stand-ins/${name}`, import.meta.url));
-}
-
-/** Ports nobody listens on, asked for together so that they differ. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  const ports = await Promise.all(
-    servers.map(
-      (server) =>
-        new Promise<number>((resolve, reject) => {
-          server.once('error', reject);
-          server.listen(0, '127.0.0.1', () => {
-            const address = server.address();
-            resolve(typeof address === 'object' && address ? address.port : 0);
-          });
-        }),
-    ),
-  );
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }

@@ -12,6 +12,7 @@ import { offerRoutes } from './offers.ts';
 import { checkOperator, type OperatorDeps } from './operator-context.ts';
 import { peopleRoutes } from './people.ts';
 import { tenantRoutes } from './tenants.ts';
+import { tunnelRoutes } from './tunnel.ts';
 
 /** The API that the operator's console uses. Built here, listened to elsewhere, on loopback only. */
 export async function operatorApp(deps: OperatorDeps, logger: FastifyBaseLogger): Promise<BaseApp> {
@@ -30,6 +31,7 @@ export async function operatorApp(deps: OperatorDeps, logger: FastifyBaseLogger)
     backupRoutes,
     liveRoutes,
     metricsRoutes,
+    tunnelRoutes,
   ];
   for (const routes of families) await app.register(routes, deps);
   return app;

@@ -10,6 +10,7 @@ import type { Feature } from '../../jobs/feature.ts';
 import type { JobDesk } from '../../jobs/job-desk.ts';
 import type { TenantsWatch } from '../../tenants/tenants-file.ts';
 import type { ExportDeps } from '../../privacy/export.ts';
+import type { Tunnel } from '../../tunnel/tunnel.ts';
 import type { FileTenants } from '../../tenants/file-tenants.ts';
 
 /** What the operator routes are given. */
@@ -18,6 +19,7 @@ export interface OperatorDeps extends ExportDeps {
   readonly admission: Admission;
   readonly company: Company;
   readonly backups: Backups;
+  readonly tunnel: Tunnel;
   readonly dataFolder: string;
   readonly jobDesk: JobDesk;
   readonly features: ReadonlyMap<string, Feature<unknown>>;

@@ -17,6 +17,7 @@ import { limits } from '../../contract/limits.ts';
 import { Envelope } from '../../contract/platform.ts';
 import { addressKey } from '../../http/address.ts';
 import { ApiError } from '../../http/api-error.ts';
+import { clientAddress } from '../../http/tunnel-listener.ts';
 import { clearCookies, refreshTokenOf, setCookies } from './authentication.ts';
 import { userView } from '../../http/views.ts';
 import { moment, success } from '../../http/envelope.ts';
@@ -30,7 +31,7 @@ export const authRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, dep
   const calls = new RateWindows(limits.login.windowMs);
 
   app.addHook('onRequest', async (request) => {
-    const state = calls.take(addressKey(request.ip), settings.callsPerAddress, performance.now());
+    const state = calls.take(addressKey(clientAddress(request)), settings.callsPerAddress, performance.now());
     if (state.allowed) return;
     const message = 'Too many calls from this address. Try again later.';
     throw new ApiError('too_many_attempts', message, state);
@@ -193,5 +194,5 @@ export const authRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, dep
 };
 
 function originOf(request: FastifyRequest) {
-  return { address: addressKey(request.ip), agent: request.headers['user-agent'] ?? null };
+  return { address: addressKey(clientAddress(request)), agent: request.headers['user-agent'] ?? null };
 }

@@ -3,6 +3,7 @@ import type { SignedIn } from '../../accounts/sign-in.ts';
 import { AccessTokens } from '../../accounts/access-token.ts';
 import { limits } from '../../contract/limits.ts';
 import { ApiError } from '../../http/api-error.ts';
+import { isTunnelled, originOf } from '../../http/tunnel-listener.ts';
 import type { Identity } from '../../tenants/tenant.ts';
 import type { TenantDeps } from './tenant-context.ts';
 
@@ -49,7 +50,7 @@ export function setCookies(
   reply: FastifyReply,
   { accessToken, refreshToken }: SignedIn,
 ): void {
-  const common = { httpOnly: true, sameSite: 'strict', secure: isSecure(publicUrl) } as const;
+  const common = { httpOnly: true, sameSite: 'strict', secure: isSecure(publicUrl, reply.request) } as const;
   reply.setCookie(accessCookie, accessToken, {
     ...common,
     path: '/',
@@ -63,7 +64,7 @@ export function setCookies(
 }
 
 export function clearCookies({ publicUrl }: Pick<TenantDeps, 'publicUrl'>, reply: FastifyReply): void {
-  const common = { httpOnly: true, sameSite: 'strict', secure: isSecure(publicUrl) } as const;
+  const common = { httpOnly: true, sameSite: 'strict', secure: isSecure(publicUrl, reply.request) } as const;
   reply.clearCookie(accessCookie, { ...common, path: '/' });
   reply.clearCookie(refreshCookie, { ...common, path: refreshPath });
 }
@@ -110,11 +111,11 @@ function demandOwnPage({ publicUrl }: Pick<TenantDeps, 'publicUrl'>, request: Fa
   // A WebSocket begins as a GET, and any page may open one.
   if (safe.has(request.method) && request.headers.upgrade === undefined) return;
   const { origin } = request.headers;
-  const own = [`${request.protocol}://${request.host}`, publicUrl && URL.parse(publicUrl)?.origin];
+  const own = [originOf(request), publicUrl && URL.parse(publicUrl)?.origin];
   if (origin !== undefined && own.includes(origin)) return;
   throw new ApiError('forbidden', 'Requests with a session cookie are taken from our own pages only.');
 }
 
-function isSecure(publicUrl: string | null): boolean {
-  return publicUrl?.startsWith('https:') ?? false;
+function isSecure(publicUrl: string | null, request: FastifyRequest): boolean {
+  return isTunnelled(request) || (publicUrl?.startsWith('https:') ?? false);
 }

@@ -14,6 +14,7 @@ import type { SignedLinks } from '../../files/signed-links.ts';
 import { addressKey } from '../../http/address.ts';
 import { ApiError } from '../../http/api-error.ts';
 import type { History } from '../../history/history.ts';
+import { clientAddress, isTunnelled, originOf } from '../../http/tunnel-listener.ts';
 import type { KeptAnswer, KeyedRun } from '../../idempotency/idempotency-store.ts';
 import type { Style } from '../../contract/image-generation.ts';
 import type { FileName } from '../../files/file-store.ts';
@@ -89,7 +90,7 @@ export function actorOf(request: FastifyRequest): Actor {
   return {
     kind: 'user',
     id: request.identity?.user?.id ?? null,
-    address: addressKey(request.ip),
+    address: addressKey(clientAddress(request)),
     requestId: request.id,
   };
 }
@@ -120,7 +121,8 @@ export function linkTo(
 
 /** Our address as tenants know it. */
 export function addressOf({ publicUrl }: Pick<TenantDeps, 'publicUrl'>, request: FastifyRequest): string {
-  return publicUrl?.replace(/\/$/, '') ?? `${request.protocol}://${request.host}`;
+  // Through the tunnel, the address that was come by is the one that works.
+  return (isTunnelled(request) ? null : publicUrl?.replace(/\/$/, '')) ?? originOf(request);
 }
 
 /**
