@@ -52,7 +52,7 @@ import { Uploads } from './files/uploads.ts';
 import { History } from './history/history.ts';
 import { freePorts } from './free-ports.ts';
 import { HistoryStore } from './history/history-store.ts';
-import type { BaseApp } from './http/base-app.ts';
+import type { BaseApp, Tls } from './http/base-app.ts';
 import { listenForTunnel } from './http/tunnel-listener.ts';
 import { moment } from './http/envelope.ts';
 import { IdempotencyStore } from './idempotency/idempotency-store.ts';
@@ -84,6 +84,7 @@ import { FileTenants, identityOf } from './tenants/file-tenants.ts';
 import { KeyStore } from './tenants/key-store.ts';
 import { TenantStore } from './tenants/tenant-store.ts';
 import { createTenantsFile, watchTenantsFile } from './tenants/tenants-file.ts';
+import { type LanCertificate, lanCertificate } from './tls/lan-certificate.ts';
 import { Tunnel } from './tunnel/tunnel.ts';
 import { UsageStore } from './usage/usage-store.ts';
 import { version } from './version.ts';
@@ -94,6 +95,8 @@ export interface Appliance {
   readonly tenantUrl: string;
   readonly operatorUrl: string;
   readonly tokenFile: string;
+  /** What the tenant listener shows; null where it speaks plain HTTP. */
+  readonly certificate: LanCertificate | null;
   readonly demo: boolean;
   /** A key that works, where one was made at this start; it is not kept and cannot be shown again. */
   readonly freshKey: string | null;
@@ -320,6 +323,7 @@ async function build(
     version,
     demo: demo !== null,
   };
+  const certificate = config.tenant.https ? await lanCertificate(config.tenant, join(folder, 'tls')) : null;
   const tenantSide = await tenantApp(
     {
       ...shared,
@@ -339,6 +343,7 @@ async function build(
       publicUrl: config.tenant.publicUrl,
     },
     logger,
+    certificate,
   );
   const tokenFile = join(folder, 'operator-token');
   const token = operatorToken(tokenFile);
@@ -365,8 +370,13 @@ async function build(
     log: (message, about) => logger.info(about, message),
   });
   closers.push(() => tunnel.stop());
+  const lan = {
+    host: config.tenant.host,
+    certificate,
+    address: () => tenantSide.server.address() as AddressInfo,
+  };
   const operatorSide = await operatorApp(
-    { ...shared, files, tenantsFile, token, backups, tunnel, dataFolder: folder },
+    { ...shared, files, tenantsFile, token, backups, tunnel, lan, dataFolder: folder },
     logger,
   );
 
@@ -377,8 +387,8 @@ async function build(
   }
   // Before anybody can ask: the engines come up in the background, and requests wait for them.
   await gpu.start();
-  const tenantUrl = await listen(tenantSide, config.tenant.host, config.tenant.port, closers);
-  const operatorUrl = await listen(operatorSide, '127.0.0.1', config.operator.port, closers);
+  const tenantUrl = await listen(tenantSide, config.tenant.host, config.tenant.port, closers, certificate);
+  const operatorUrl = await listen(operatorSide, '127.0.0.1', config.operator.port, closers, null);
   jobs.start();
   if (config.backup.enabled) backups.start();
   if (config.tunnel.enabled)
@@ -404,6 +414,7 @@ async function build(
     tenantUrl,
     operatorUrl,
     tokenFile,
+    certificate,
     demo: demo !== null,
     freshKey: demoKey ?? firstKey,
     demoAccounts,
@@ -412,7 +423,13 @@ async function build(
   };
 }
 
-async function listen(app: BaseApp, host: string, port: number, closers: (() => unknown)[]): Promise<string> {
+async function listen(
+  app: BaseApp,
+  host: string,
+  port: number,
+  closers: (() => unknown)[],
+  tls: Tls | null,
+): Promise<string> {
   try {
     await app.listen({ host, port });
   } catch (error) {
@@ -426,7 +443,7 @@ async function listen(app: BaseApp, host: string, port: number, closers: (() => 
   }
   closers.push(() => app.close());
   const { address, port: actual } = app.server.address() as AddressInfo;
-  return `http://${address === '0.0.0.0' ? '127.0.0.1' : address}:${actual}`;
+  return `${tls ? 'https' : 'http'}://${address === '0.0.0.0' ? '127.0.0.1' : address}:${actual}`;
 }
 
 /** The ledger, once it is proven to add up, and what a crash left open given back. */

@@ -21,7 +21,8 @@ try {
   process.exitCode = 1;
 }
 
-function welcome({ tenantUrl, operatorUrl, tokenFile, demo, freshKey, demoAccounts }: Appliance): string {
+function welcome(appliance: Appliance): string {
+  const { tenantUrl, operatorUrl, tokenFile, certificate, demo, freshKey, demoAccounts } = appliance;
   const key = freshKey ?? '<your key>';
   const lines = [
     '',
@@ -32,6 +33,10 @@ function welcome({ tenantUrl, operatorUrl, tokenFile, demo, freshKey, demoAccoun
     `  Tenant API     ${tenantUrl}     (documentation: ${tenantUrl}/docs)`,
     `  Operator API   ${operatorUrl}     (token in ${tokenFile})`,
   ];
+  if (certificate) {
+    const whose = certificate.isOurs ? 'our own; programs have to be told to trust it' : 'yours';
+    lines.push(`  Certificate    ${certificate.fingerprint}     (SHA-256; ${whose})`);
+  }
   if (freshKey !== null) {
     const kept = demo ? 'for this start only' : 'shown only now; only its hash is kept';
     lines.push(`  ${demo ? 'Demo key' : 'First key'}       ${freshKey}     (${kept})`);

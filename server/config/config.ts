@@ -37,6 +37,12 @@ export const Config = Type.Object(
           description:
             'Address of the tenant API. 0.0.0.0 opens it to the LAN, and is refused while there is no key.',
         }),
+        https: Flag(
+          false,
+          'Serve over TLS: with the certificate below, or one that is made here and whose fingerprint is shown.',
+        ),
+        certificateFile: Optional(Type.String({ minLength: 1 }), 'PEM file of your own certificate.'),
+        keyFile: Optional(Type.String({ minLength: 1 }), 'PEM file of its key.'),
         publicUrl: Optional(
           Type.String(),
           'The address tenants use, for links in answers; the listener’s own when null.',

@@ -21,7 +21,7 @@ import { deeperThan } from './json-depth.ts';
  * What both apps share: bounds on slow and large requests, strict validation, request ids, and one shape for every
  * error. It knows no route and never listens.
  */
-export function baseApp(logger: FastifyBaseLogger): BaseApp {
+export function baseApp(logger: FastifyBaseLogger, tls: Tls | null = null): BaseApp {
   const app: BaseApp = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -33,7 +33,9 @@ export function baseApp(logger: FastifyBaseLogger): BaseApp {
     requestTimeout: limits.requestMs,
     connectionTimeout: 0,
     keepAliveTimeout: 72_000,
-    http: { headersTimeout: limits.headersMs },
+    ...(tls
+      ? { https: { cert: tls.cert, key: tls.key, headersTimeout: limits.headersMs } }
+      : { http: { headersTimeout: limits.headersMs } }),
     // Forwarding headers are believed only behind our own tunnel, which has a listener of its own.
     trustProxy: false,
     routerOptions: { caseSensitive: true, ignoreTrailingSlash: false, maxParamLength: 500 },
@@ -90,6 +92,12 @@ export function baseApp(logger: FastifyBaseLogger): BaseApp {
     return sendError(new ApiError('method_not_allowed', message), request, reply);
   });
   return app;
+}
+
+/** PEM texts of a certificate and its key. */
+export interface Tls {
+  readonly cert: string;
+  readonly key: string;
 }
 
 /** One line for every error: our own and the engines' with what caused them, the callers' without. */

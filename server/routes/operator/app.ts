@@ -5,6 +5,7 @@ import { auditRoutes } from './audit.ts';
 import { backupRoutes } from './backups.ts';
 import { gpuRoutes } from './gpu.ts';
 import { operatorJobRoutes } from './jobs.ts';
+import { lanRoutes } from './lan.ts';
 import { ledgerRoutes } from './ledger.ts';
 import { liveRoutes } from './live.ts';
 import { metricsRoutes } from './metrics.ts';
@@ -32,6 +33,7 @@ export async function operatorApp(deps: OperatorDeps, logger: FastifyBaseLogger)
     liveRoutes,
     metricsRoutes,
     tunnelRoutes,
+    lanRoutes,
   ];
   for (const routes of families) await app.register(routes, deps);
   return app;

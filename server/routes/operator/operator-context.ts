@@ -10,6 +10,7 @@ import type { Feature } from '../../jobs/feature.ts';
 import type { JobDesk } from '../../jobs/job-desk.ts';
 import type { TenantsWatch } from '../../tenants/tenants-file.ts';
 import type { ExportDeps } from '../../privacy/export.ts';
+import type { LanCertificate } from '../../tls/lan-certificate.ts';
 import type { Tunnel } from '../../tunnel/tunnel.ts';
 import type { FileTenants } from '../../tenants/file-tenants.ts';
 
@@ -20,6 +21,11 @@ export interface OperatorDeps extends ExportDeps {
   readonly company: Company;
   readonly backups: Backups;
   readonly tunnel: Tunnel;
+  readonly lan: {
+    readonly host: string;
+    readonly certificate: LanCertificate | null;
+    readonly address: () => { port: number };
+  };
   readonly dataFolder: string;
   readonly jobDesk: JobDesk;
   readonly features: ReadonlyMap<string, Feature<unknown>>;

@@ -4,7 +4,7 @@ import websocket from '@fastify/websocket';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyBaseLogger } from 'fastify';
-import { type BaseApp, baseApp } from '../../http/base-app.ts';
+import { type BaseApp, baseApp, type Tls } from '../../http/base-app.ts';
 import { limits } from '../../contract/limits.ts';
 import { authRoutes } from './auth.ts';
 import { authenticate, demandRights } from './authentication.ts';
@@ -33,8 +33,12 @@ const wordmark =
   '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 150 40"><text x="0" y="28" font-family="sans-serif" font-size="26" fill="#fff">Kilnhouse</text></svg>';
 
 /** The API that tenants use. Built here, listened to elsewhere. */
-export async function tenantApp(deps: TenantDeps, logger: FastifyBaseLogger): Promise<BaseApp> {
-  const app = baseApp(logger);
+export async function tenantApp(
+  deps: TenantDeps,
+  logger: FastifyBaseLogger,
+  tls: Tls | null,
+): Promise<BaseApp> {
+  const app = baseApp(logger, tls);
   app.decorateRequest('identity', null);
   await app.register(cookie);
   // Before the body is read: who has no key does not get to send thirty megabytes.
