@@ -113,13 +113,13 @@ const defaults = fileURLToPath(new URL('../resources/defaults/', import.meta.url
 const demoSpeed = Number(process.env['STANDIN_SPEED'] ?? '1');
 
 /** Builds the appliance once, in order, and returns it serving. On failure what was begun is ended again. */
-export async function compose({ config, folder }: LoadedConfig, terminal: boolean): Promise<Appliance> {
+export async function compose(loaded: LoadedConfig, terminal: boolean): Promise<Appliance> {
   const closers: (() => unknown)[] = [];
   const close = async (): Promise<void> => {
     for (const closer of closers.splice(0).toReversed()) await closer();
   };
   try {
-    return await build(config, folder, terminal, closers, close);
+    return await build(loaded, terminal, closers, close);
   } catch (error) {
     await close();
     throw error;
@@ -127,8 +127,7 @@ export async function compose({ config, folder }: LoadedConfig, terminal: boolea
 }
 
 async function build(
-  config: Config,
-  folder: string,
+  { config, folder, file }: LoadedConfig,
   terminal: boolean,
   closers: (() => unknown)[],
   close: () => Promise<void>,
@@ -376,7 +375,17 @@ async function build(
     address: () => tenantSide.server.address() as AddressInfo,
   };
   const operatorSide = await operatorApp(
-    { ...shared, files, tenantsFile, token, backups, tunnel, lan, dataFolder: folder },
+    {
+      ...shared,
+      files,
+      tenantsFile,
+      token,
+      backups,
+      tunnel,
+      lan,
+      configuration: { config, file },
+      dataFolder: folder,
+    },
     logger,
   );
 

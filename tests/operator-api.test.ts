@@ -244,3 +244,20 @@ test('live: a snapshot, then patches that bring it to what the routes say', asyn
   socket.close();
   await closed;
 });
+
+test('settings: changed for the next start, audited, and refused with their place when they are wrong', async () => {
+  const one = async (path: string) =>
+    (await appliance.operator('/api/settings')).find((setting: { path: string }) => setting.path === path);
+  const change = (body: object) => appliance.operator('/api/settings', 'PATCH', body);
+  await change({ set: { 'log.files': 14, 'mail.password': 'canary-of-the-mail' } });
+  expect(await one('log.files')).toMatchObject({ value: 7, next: 14, pending: true });
+  expect(await one('mail.password')).toMatchObject({ secret: true, value: false, next: true });
+  const { error } = await change({ set: { 'log.files': 0 } });
+  expect(error).toMatchObject({ code: 'invalid_request', param: 'log.files' });
+  await change({ reset: ['log.files', 'mail.password'] });
+  expect(await one('log.files')).toMatchObject({ pending: false });
+  const { items } = await appliance.operator('/api/audit?action=settings.change');
+  expect(items).toHaveLength(2);
+  expect(items[1].after).toEqual({ 'log.files': 14, 'mail.password': '(set)' });
+  expect(JSON.stringify(items)).not.toContain('canary');
+});

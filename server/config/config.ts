@@ -10,6 +10,9 @@ const Flag = (value: boolean, description: string) => Type.Boolean({ default: va
 const Mib = (value: number, description: string) => Type.Integer({ minimum: 0, default: value, description });
 const Optional = <S extends TSchema>(schema: S, description: string) =>
   Type.Union([schema, Type.Null()], { default: null, description });
+/** Shown to nobody once it is set. */
+const Secret = (description: string) =>
+  Type.Union([Type.String({ minLength: 1 }), Type.Null()], { default: null, description, writeOnly: true });
 const group = <P extends Record<string, TSchema>>(properties: P, description: string) =>
   Type.Object(properties, { additionalProperties: false, default: {}, description });
 
@@ -100,7 +103,7 @@ export const Config = Type.Object(
         enabled: Flag(true, 'Use LM Studio where it is installed or running.'),
         port: Port(1234, 'Port of its server.'),
         lmsPath: Optional(Type.String(), 'Its lms command; looked for in the usual places when null.'),
-        apiToken: Optional(Type.String(), 'Its API token, where its server demands one.'),
+        apiToken: Secret('Its API token, where its server demands one.'),
         ...Profile,
       },
       'LM Studio, for text.',
@@ -118,7 +121,7 @@ export const Config = Type.Object(
           Type.Union([Type.Literal('automatic1111'), Type.Literal('forge'), Type.Literal('sdnext')]),
           'Which of the three it is; found out when null.',
         ),
-        auth: Optional(Type.String(), 'user:password, where a running one demands it.'),
+        auth: Secret('user:password, where a running one demands it.'),
         args: Optional(Type.Array(Type.String()), 'Arguments instead of the launch profile’s.'),
       },
       'AUTOMATIC1111, Forge or SD.Next, for images.',
@@ -166,7 +169,7 @@ export const Config = Type.Object(
         port: Port(587, 'Port of the SMTP server.'),
         secure: Flag(false, 'TLS from the first byte (port 465); otherwise STARTTLS where it is offered.'),
         user: Optional(Type.String(), 'Name to sign in to it with.'),
-        password: Optional(Type.String(), 'Password to sign in to it with.'),
+        password: Secret('Password to sign in to it with.'),
         from: Type.String({ default: 'Kilnhouse <kilnhouse@localhost>', description: 'Sender of messages.' }),
       },
       'E-mail.',
@@ -209,8 +212,7 @@ export const Config = Type.Object(
           Type.String({ minLength: 1 }),
           'The cloudflared program; looked for on the PATH when null.',
         ),
-        token: Optional(
-          Type.String({ minLength: 1 }),
+        token: Secret(
           'Token of a named tunnel, from Cloudflare’s dashboard. Without one, a quick tunnel gets another address at each start.',
         ),
         address: Optional(
@@ -238,9 +240,8 @@ export const Config = Type.Object(
     ),
     payments: group(
       {
-        stripeSecretKey: Optional(Type.String(), 'Secret key of Stripe. Without it there are no payments.'),
-        stripeWebhookSecret: Optional(
-          Type.String(),
+        stripeSecretKey: Secret('Secret key of Stripe. Without it there are no payments.'),
+        stripeWebhookSecret: Secret(
           'Signing secret of the webhook <public address>/api/v1/payments/webhook. Without it there are no payments.',
         ),
         stripeUrl: Optional(Type.String(), 'Another address than Stripe’s, for trying things out.'),
@@ -318,7 +319,8 @@ function variableOf(path: readonly string[]): string {
     .toUpperCase()}`;
 }
 
-function override(config: Config, env: NodeJS.ProcessEnv): Config {
+/** The settings of the file, with what variables say instead. Throws InvalidValue. */
+export function override(config: Config, env: NodeJS.ProcessEnv): Config {
   const changed = structuredClone(config) as Record<string, unknown>;
   for (const { path, variable } of settings()) {
     const text = env[variable];

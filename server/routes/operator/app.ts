@@ -12,6 +12,7 @@ import { metricsRoutes } from './metrics.ts';
 import { offerRoutes } from './offers.ts';
 import { checkOperator, type OperatorDeps } from './operator-context.ts';
 import { peopleRoutes } from './people.ts';
+import { settingsRoutes } from './settings.ts';
 import { tenantRoutes } from './tenants.ts';
 import { tunnelRoutes } from './tunnel.ts';
 
@@ -33,6 +34,7 @@ export async function operatorApp(deps: OperatorDeps, logger: FastifyBaseLogger)
     liveRoutes,
     metricsRoutes,
     tunnelRoutes,
+    settingsRoutes,
     lanRoutes,
   ];
   for (const routes of families) await app.register(routes, deps);

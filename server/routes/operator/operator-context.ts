@@ -4,6 +4,7 @@ import type { Gpu } from '../../../gpu/gpu.ts';
 import type { Admission } from '../../admission/admission.ts';
 import type { Company } from '../../accounts/company.ts';
 import type { Backups } from '../../backup/backups.ts';
+import type { LoadedConfig } from '../../config/config.ts';
 import type { Actor } from '../../audit/audit-log.ts';
 import { ApiError } from '../../http/api-error.ts';
 import type { Feature } from '../../jobs/feature.ts';
@@ -19,6 +20,7 @@ export interface OperatorDeps extends ExportDeps {
   readonly gpu: Gpu;
   readonly admission: Admission;
   readonly company: Company;
+  readonly configuration: Pick<LoadedConfig, 'config' | 'file'>;
   readonly backups: Backups;
   readonly tunnel: Tunnel;
   readonly lan: {
