@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { Type } from 'typebox';
 import { Gpu } from '../gpu/gpu.ts';
 import { Measurements } from '../gpu/measurements.ts';
+import { Pause } from '../gpu/pause.ts';
 import { NvidiaProbe } from '../gpu/probes/gpu-probe.ts';
 import { processes } from '../gpu/supervisor/processes.ts';
 import { childEnv } from '../gpu/supervisor/child-env.ts';
@@ -201,6 +202,12 @@ async function build(
     log: (level, message, about) => logger[level](about, message),
   });
   closers.push(() => gpu.close());
+  const pause = new Pause({
+    mode: () => gpu.scheduler.state.mode,
+    setMode: (mode) => gpu.scheduler.setMode(mode),
+    identity: (pid) => processes.identity(pid),
+  });
+  closers.push(() => pause.close());
   gpu.scheduler.onDecision((decision) => logger.debug(decision, 'decision'));
 
   const offers = new Offers(db);
@@ -384,6 +391,7 @@ async function build(
       tunnel,
       lan,
       configuration: { config, file },
+      pause,
       dataFolder: folder,
     },
     logger,

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { request as httpRequest } from 'node:http';
 import { apply } from 'json-merge-patch';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -260,4 +261,29 @@ test('settings: changed for the next start, audited, and refused with their plac
   expect(items).toHaveLength(2);
   expect(items[1].after).toEqual({ 'log.files': 14, 'mail.password': '(set)' });
   expect(JSON.stringify(items)).not.toContain('canary');
+});
+
+test('paused until a game has ended, or for a time: it serves again by itself', async () => {
+  const game = spawn(process.execPath, ['-e', 'setInterval(() => undefined, 1000)']);
+  const mode = async () => (await appliance.operator('/api/pause')).mode;
+  await appliance.operator('/api/pause', 'POST', { whileProcess: game.pid });
+  expect(await appliance.operator('/api/pause')).toMatchObject({
+    mode: 'paused',
+    pid: game.pid,
+    until: null,
+  });
+  game.kill('SIGKILL');
+  await appliance.until(async () => (await mode()) === 'running', 10_000);
+  await appliance.operator('/api/pause', 'POST', { unload: false, minutes: 60 });
+  expect((await appliance.operator('/api/pause')).until).toBeGreaterThan(Date.now() + 59 * 60_000);
+  await appliance.operator('/api/resume', 'POST');
+  expect(await appliance.operator('/api/pause')).toEqual({
+    mode: 'running',
+    since: null,
+    until: null,
+    pid: null,
+  });
+  for (const body of [{ whileProcess: 2 ** 30 }, { whileProcess: 1, minutes: 1 }, { minutes: 0 }])
+    expect((await appliance.operator('/api/pause', 'POST', body)).error.code).toBe('invalid_request');
+  expect(await mode()).toBe('running');
 });

@@ -123,9 +123,22 @@ export const PauseBody = Type.Object(
     unload: Type.Optional(
       Type.Boolean({ default: true, description: 'true gives the memory back; false only holds the queue.' }),
     ),
+    minutes: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 10_080, description: 'Serve again by itself after so long.' }),
+    ),
+    whileProcess: Type.Optional(
+      Type.Integer({ minimum: 1, description: 'Serve again when this program has ended: a game.' }),
+    ),
   },
   { additionalProperties: false },
 );
 
 export const Id = Type.Object({ id: Type.String({ minLength: 1, maxLength: 400 }) });
+export const PauseView = Type.Object({
+  mode: Type.String(),
+  since: Type.Union([Type.Number(), Type.Null()], { description: 'Wall-clock milliseconds.' }),
+  until: Type.Union([Type.Number(), Type.Null()]),
+  pid: Type.Union([Type.Integer(), Type.Null()], { description: 'The program whose end is waited for.' }),
+});
+
 export const Done = Type.Object({ done: Type.Boolean(), message: Type.String() });

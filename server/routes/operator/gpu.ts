@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
+import { NoSuchProcess, type PauseEnd } from '../../../gpu/pause.ts';
 import { ErrorBody } from '../../contract/errors.ts';
 import {
   DecisionView,
@@ -10,6 +11,7 @@ import {
   LogView,
   ModelView,
   PauseBody,
+  PauseView,
   QueueItem,
   StatusView,
 } from '../../contract/operator.ts';
@@ -20,7 +22,10 @@ import { engineView, machineView, modelView, queueItem } from './snapshot.ts';
 const done = (message: string) => ({ done: true, message });
 
 /** Engines, models, the queue and the switch: how the operator sees and steers the card. */
-export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, { gpu, version, demo }) => {
+export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (
+  app,
+  { gpu, pause, version, demo },
+) => {
   const engineOf = (id: string): string => {
     if (!gpu.hasEngine(id)) throw new ApiError('not_found', `There is no engine "${id}".`);
     return id;
@@ -173,18 +178,43 @@ export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, { 
       },
     },
     async (request) => {
-      const unload = request.body?.unload ?? true;
-      gpu.scheduler.setMode(unload ? 'paused' : 'holding');
+      const { unload = true, minutes, whileProcess } = request.body ?? {};
+      if (minutes !== undefined && whileProcess !== undefined)
+        throw new ApiError('invalid_request', 'Say minutes or whileProcess, not both.', {
+          param: 'whileProcess',
+        });
+      try {
+        await pause.begin(unload, endOf(minutes, whileProcess));
+      } catch (error) {
+        if (!(error instanceof NoSuchProcess)) throw error;
+        throw new ApiError('invalid_request', error.message, { param: 'whileProcess' });
+      }
       return done(unload ? 'Paused; models are being unloaded.' : 'Holding; models stay loaded.');
     },
+  );
+
+  app.get(
+    '/api/pause',
+    {
+      schema: {
+        summary: 'Whether it is paused, and until when',
+        response: { 200: PauseView, default: ErrorBody },
+      },
+    },
+    async () => ({ ...pause.status() }),
   );
 
   app.post(
     '/api/resume',
     { schema: { summary: 'Serve again', response: { 200: Done, default: ErrorBody } } },
     async () => {
-      gpu.scheduler.setMode('running');
+      pause.end();
       return done('Serving.');
     },
   );
 };
+
+function endOf(minutes: number | undefined, pid: number | undefined): PauseEnd {
+  if (minutes !== undefined) return { kind: 'time', ms: minutes * 60_000 };
+  return pid === undefined ? { kind: 'resumed' } : { kind: 'process', pid };
+}

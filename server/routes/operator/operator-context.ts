@@ -1,6 +1,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import type { Gpu } from '../../../gpu/gpu.ts';
+import type { Pause } from '../../../gpu/pause.ts';
 import type { Admission } from '../../admission/admission.ts';
 import type { Company } from '../../accounts/company.ts';
 import type { Backups } from '../../backup/backups.ts';
@@ -18,6 +19,7 @@ import type { FileTenants } from '../../tenants/file-tenants.ts';
 /** What the operator routes are given. */
 export interface OperatorDeps extends ExportDeps {
   readonly gpu: Gpu;
+  readonly pause: Pause;
   readonly admission: Admission;
   readonly company: Company;
   readonly configuration: Pick<LoadedConfig, 'config' | 'file'>;
