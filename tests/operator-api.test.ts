@@ -1,4 +1,6 @@
-import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { execFileSync, spawn } from 'node:child_process';
 import { request as httpRequest } from 'node:http';
 import { apply } from 'json-merge-patch';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -286,4 +288,35 @@ test('paused until a game has ended, or for a time: it serves again by itself', 
   for (const body of [{ whileProcess: 2 ** 30 }, { whileProcess: 1, minutes: 1 }, { minutes: 0 }])
     expect((await appliance.operator('/api/pause', 'POST', body)).error.code).toBe('invalid_request');
   expect(await mode()).toBe('running');
+});
+
+test('D7: diagnostics hold what helps, and no secret', async () => {
+  const secrets = [appliance.token, appliance.key, 'canary-of-the-mail'];
+  await appliance.operator('/api/settings', 'PATCH', { set: { 'mail.password': 'canary-of-the-mail' } });
+  const response = await fetch(`${appliance.operatorUrl}/api/diagnostics`, {
+    headers: { authorization: `Bearer ${appliance.token}` },
+  });
+  expect(response.headers.get('content-type')).toBe('application/zip');
+  const file = join(appliance.folder, 'diagnostics.zip');
+  writeFileSync(file, Buffer.from(await response.arrayBuffer()));
+  const read =
+    'import zipfile,sys,json; z=zipfile.ZipFile(sys.argv[1]); print(json.dumps({n: z.read(n).decode() for n in z.namelist()}))';
+  const files = JSON.parse(
+    execFileSync('python3', ['-c', read, file], { encoding: 'utf8', maxBuffer: 2 ** 28 }),
+  );
+  expect(Object.keys(files)).toEqual(
+    expect.arrayContaining([
+      'about.json',
+      'settings.json',
+      'state.json',
+      'engines/lm-studio.json',
+      'kilnhouse.log',
+    ]),
+  );
+  expect(JSON.parse(files['about.json'])).toMatchObject({
+    demo: true,
+    database: { sqlite: expect.any(String) },
+  });
+  for (const secret of secrets) expect(JSON.stringify(files)).not.toContain(secret);
+  await appliance.operator('/api/settings', 'PATCH', { reset: ['mail.password'] });
 });

@@ -117,5 +117,7 @@ export const limits = {
   backup: { lookEveryMs: 10 * 60_000, pagesAtOnce: 500, filesEveryMs: 7 * 24 * 3_600_000 },
   /** cloudflared: until it is connected, between looks, for one look; Cloudflare keeps connections for 400 s. */
   tunnel: { readyMs: 60_000, lookEveryMs: 10_000, askMs: 3_000, keepAliveMs: 410_000 },
+  /** Of our own log, in what is sent to find a fault. */
+  diagnosticLogBytes: 4 * 1024 * 1024,
   closeMs: 9_000,
 } as const;

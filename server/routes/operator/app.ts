@@ -3,6 +3,7 @@ import type { FastifyBaseLogger } from 'fastify';
 import { type BaseApp, baseApp } from '../../http/base-app.ts';
 import { auditRoutes } from './audit.ts';
 import { backupRoutes } from './backups.ts';
+import { diagnosticRoutes } from './diagnostics.ts';
 import { gpuRoutes } from './gpu.ts';
 import { operatorJobRoutes } from './jobs.ts';
 import { lanRoutes } from './lan.ts';
@@ -35,6 +36,7 @@ export async function operatorApp(deps: OperatorDeps, logger: FastifyBaseLogger)
     metricsRoutes,
     tunnelRoutes,
     settingsRoutes,
+    diagnosticRoutes,
     lanRoutes,
   ];
   for (const routes of families) await app.register(routes, deps);

@@ -1,0 +1,75 @@
+import { createReadStream, existsSync, statSync } from 'node:fs';
+import { availableParallelism, platform, release, totalmem } from 'node:os';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import { ZipFile } from 'yazl';
+import { settingStates } from '../../config/edit.ts';
+import { ErrorBody } from '../../contract/errors.ts';
+import { limits } from '../../contract/limits.ts';
+import type { OperatorDeps } from './operator-context.ts';
+import { snapshot } from './snapshot.ts';
+
+/** Everything that helps to find out what is wrong, in one file to send, with nothing in it that is a secret. */
+export const diagnosticRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, deps) => {
+  const { gpu, db, configuration, dataFolder, tunnel, backups, version, demo } = deps;
+
+  app.get(
+    '/api/diagnostics',
+    {
+      schema: {
+        summary:
+          'A ZIP archive to send: versions, settings without secrets, the state, engines’ and own logs',
+        response: { 200: Type.Unknown({ description: 'The archive.' }), default: ErrorBody },
+      },
+    },
+    async (_request, reply) =>
+      reply
+        .headers({
+          'content-type': 'application/zip',
+          'content-disposition': 'attachment; filename="kilnhouse-diagnostics.zip"',
+          'cache-control': 'no-store',
+        })
+        .send(archive()),
+  );
+
+  function archive(): Readable {
+    const zip = new ZipFile();
+    const add = (name: string, content: unknown): void =>
+      zip.addBuffer(Buffer.from(JSON.stringify(content, null, 2)), name);
+    add('about.json', {
+      version,
+      demo,
+      node: process.version,
+      system: `${platform()} ${release()}`,
+      cores: availableParallelism(),
+      memoryBytes: totalmem(),
+      uptimeSeconds: Math.round(process.uptime()),
+      database: {
+        schema: db.pragma('user_version', { simple: true }),
+        sqlite: db.prepare('select sqlite_version()').pluck().get(),
+        pages: db.pragma('page_count', { simple: true }),
+      },
+      tunnel: tunnel.status(),
+      backups: backups.list().length,
+    });
+    const states = settingStates(configuration.file, configuration.config);
+    add(
+      'settings.json',
+      states.map(({ schema: _, description: __, ...setting }) => setting),
+    );
+    add('state.json', snapshot(gpu));
+    for (const { id } of gpu.engines()) add(`engines/${id}.json`, gpu.logs(id));
+    const log = join(dataFolder, 'logs', 'kilnhouse.log');
+    if (existsSync(log)) {
+      const { size } = statSync(log);
+      const start = Math.max(0, size - limits.diagnosticLogBytes);
+      zip.addReadStreamLazy('kilnhouse.log', (take) =>
+        take(null, createReadStream(log, { start, end: size })),
+      );
+    }
+    zip.end();
+    return zip.outputStream as Readable;
+  }
+};
