@@ -18,6 +18,7 @@ import { ModelBook, type ModelStatus } from './model-book.ts';
 import type { GpuProbe } from './probes/gpu-probe.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
 import { VideoMemory } from './video-memory.ts';
+import { type Fit, fitMatrix } from './vram/fit.ts';
 import type { BudgetLimits } from './vram/budget.ts';
 import type { Standing } from './vram/explain.ts';
 import type { Policy } from './vram/policy.ts';
@@ -209,6 +210,18 @@ export class Gpu {
   pin(modelId: string, pinned: boolean): void {
     this.#book.pin(modelId, pinned);
     this.scheduler.pump();
+  }
+
+  /** What fits beside what, with what the operator lets us have. */
+  fit(): Fit[] {
+    const exclusive = new Map(this.engines().map((engine) => [engine.id, engine.exclusive]));
+    const models = this.models().map(({ id, engineId, vramBytes }) => ({
+      id,
+      engineId,
+      vramBytes,
+      exclusive: exclusive.get(engineId) ?? false,
+    }));
+    return fitMatrix(models, this.scheduler.state.capacityBytes);
   }
 
   status(): GpuStatus {

@@ -320,3 +320,11 @@ test('D7: diagnostics hold what helps, and no secret', async () => {
   for (const secret of secrets) expect(JSON.stringify(files)).not.toContain(secret);
   await appliance.operator('/api/settings', 'PATCH', { reset: ['mail.password'] });
 });
+
+test('what fits beside what: the demonstration’s large picture model leaves room for none, a small one for a small text', async () => {
+  const fit: { id: string; fits: boolean; beside: string[] }[] = await appliance.operator('/api/models/fit');
+  const of = (id: string) => fit.find((one) => one.id === id);
+  expect(of('demo-chat-3b')?.beside).toContain('demo-sd15');
+  expect(of('demo-sd15')?.beside).not.toContain('demo-xl');
+  for (const { id, beside } of fit) for (const other of beside) expect(of(other)?.beside).toContain(id);
+});

@@ -77,6 +77,22 @@ export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (
   );
 
   app.get(
+    '/api/models/fit',
+    {
+      schema: {
+        summary: 'Which models there is room for, and which of them beside each other',
+        response: {
+          200: Type.Array(
+            Type.Object({ id: Type.String(), fits: Type.Boolean(), beside: Type.Array(Type.String()) }),
+          ),
+          default: ErrorBody,
+        },
+      },
+    },
+    async () => gpu.fit().map((one) => ({ ...one, beside: [...one.beside] })),
+  );
+
+  app.get(
     '/api/models',
     { schema: { summary: 'The models', response: { 200: Type.Array(ModelView), default: ErrorBody } } },
     async () => gpu.models().map(modelView),
