@@ -176,6 +176,14 @@ function asArtist(method: string, path: string, body?: object) {
   return appliance.call(method, `/api/v1/${path}`, { as: artist.key, ...(body && { body }) });
 }
 
+/** What has to be done again, and a few of the others: as many after a thousand kills as after the first. */
+function again<Key, Value>(map: ReadonlyMap<Key, Value>, mustBe: (value: Value) => boolean): Key[] {
+  const all = [...map];
+  const few = Array.from({ length: Math.min(3, all.length) }, () => all[random(all.length)]);
+  const wanted = [...all.filter(([, value]) => mustBe(value)), ...few.filter((one) => one !== undefined)];
+  return [...new Set(wanted.map(([key]) => key))];
+}
+
 /** One of those that are as they should be for it. */
 function oneOf<Key, Value>(map: ReadonlyMap<Key, Value>, is: (value: Value) => boolean): Key | undefined {
   const fit = [...map].filter(([, value]) => is(value));
@@ -407,7 +415,8 @@ async function checkPictures(): Promise<void> {
     if (forgotten) continue;
     expect(there.data.items).toHaveLength(count);
   }
-  for (const [id, bytes] of uploads) {
+  for (const id of again(uploads, (bytes) => bytes === null)) {
+    const bytes = uploads.get(id) ?? null;
     const { status, data } = await asArtist('GET', `uploads/${id}`);
     expect(status, `upload ${id}`).toBe(bytes === null ? 404 : 200);
     if (bytes === null) uploads.delete(id);
@@ -501,8 +510,8 @@ async function check(): Promise<void> {
   await checkPictures();
   await checkFiles();
   // Stripe delivers again what we did not say we had, and now and then what we did.
-  for (const [id, { acknowledged }] of events) if (!acknowledged || random(20) === 0) await pay(id);
-  for (const [reference, given] of grants) if (!given || random(20) === 0) await give(reference);
+  for (const id of again(events, ({ acknowledged }) => !acknowledged)) await pay(id);
+  for (const reference of again(grants, (given) => !given)) await give(reference);
   expect(await posted(buyer), 'W1').toBe(creditsOfAnOrder * events.size + 10 * grants.size);
   await appliance.until(async () => (await appliance.operator('/api/ledger')).held === 0, 5_000);
   for (const key of revoked.slice(-5))
