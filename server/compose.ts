@@ -368,7 +368,8 @@ async function build(
   closers.push(() => tunnelSide.close());
   const tunnel = new Tunnel({
     supervisor,
-    settings: config.tunnel,
+    // An empty token is none (A8).
+    settings: { ...config.tunnel, token: config.tunnel.token || null },
     tokenFile: join(folder, 'run', 'tunnel-token'),
     localPort: tunnelSide.port,
     metricsPort: async () => (await freePorts(1))[0] ?? 0,

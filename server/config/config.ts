@@ -12,7 +12,7 @@ const Optional = <S extends TSchema>(schema: S, description: string) =>
   Type.Union([schema, Type.Null()], { default: null, description });
 /** Shown to nobody once it is set. */
 const Secret = (description: string) =>
-  Type.Union([Type.String({ minLength: 1 }), Type.Null()], { default: null, description, writeOnly: true });
+  Type.Union([Type.String(), Type.Null()], { default: null, description, writeOnly: true });
 const group = <P extends Record<string, TSchema>>(properties: P, description: string) =>
   Type.Object(properties, { additionalProperties: false, default: {}, description });
 
