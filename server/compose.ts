@@ -254,6 +254,8 @@ async function build(
     logger.error({ err: error }, 'a webhook could not be sent'),
   );
   closers.push(() => webhookSender.close());
+  // No file is written before this.
+  const startedAt = Date.now();
   const jobStore = new JobStore(db, vault);
   const space = new DiskSpace(folder, config.storage.floorMib * mib);
   const fileStore = new LocalFiles(join(folder, 'artefacts'), space);
@@ -353,13 +355,14 @@ async function build(
   );
   const tokenFile = join(folder, 'operator-token');
   const token = operatorToken(tokenFile);
+  const backupFolder = backupFolderOf(config, folder);
   const backups = new Backups({
     db,
     dataFolder: folder,
-    folder: backupFolderOf(config, folder),
+    folder: backupFolder,
     keepDays: config.backup.keepDays,
     version,
-    space,
+    space: new DiskSpace(backupFolder, config.storage.floorMib * mib),
     onError: (error) => logger.error({ err: error }, 'a backup could not be made or read'),
   });
   closers.push(() => backups.close());
@@ -414,9 +417,8 @@ async function build(
   // Jobs that wait for a model begin as soon as the engines have said what they have.
   void gpu.settled(limits.engineStartMs).then(() => jobs.wake());
   closers.push(() => jobs.close());
-  const bootAt = Date.now();
   fileStore
-    .sweepOrphans((id) => jobStore.knowsFile(id), bootAt)
+    .sweepOrphans((id) => jobStore.knowsFile(id), startedAt)
     .then((removed) => removed > 0 && logger.warn({ removed }, 'deleted files that belonged to nothing'))
     .catch((error: unknown) => logger.error({ err: error }, 'files could not be looked through'));
   // First of all when it ends: what runs is told so, and costs nothing, before its connections are cut.

@@ -1,9 +1,9 @@
+import { existsSync, readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { backupFolderOf } from './backup/backup-folder.ts';
 import { restore } from './backup/restore.ts';
 import { backupName } from './backup/manifest.ts';
 import { loadConfig } from './config/config.ts';
-import { readdirSync } from 'node:fs';
 
 /* npm run restore [backup]: puts a backup in the place of the data folder's contents, or lists what there is. */
 const [wanted] = process.argv.slice(2);
@@ -11,7 +11,7 @@ const { config, folder } = loadConfig();
 const backups = backupFolderOf(config, folder);
 try {
   if (wanted === undefined) {
-    const names = readdirSync(backups)
+    const names = (existsSync(backups) ? readdirSync(backups) : [])
       .filter((name) => backupName.test(name))
       .toSorted()
       .toReversed();

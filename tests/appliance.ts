@@ -223,18 +223,14 @@ export class TestAppliance {
 
   /** Kills it as a power cut would, and waits until it is gone. */
   async kill(): Promise<void> {
-    const ended = new Promise((resolve) => this.process.once('exit', resolve));
     this.process.kill('SIGKILL');
-    await ended;
+    await this.ended();
   }
 
   /** Asks it to end, and waits for it. */
   async stop(): Promise<number | null> {
-    if (this.process.exitCode === null && this.process.signalCode === null) {
-      const ended = new Promise((resolve) => this.process.once('exit', resolve));
-      this.process.kill('SIGTERM');
-      await ended;
-    }
+    this.process.kill('SIGTERM');
+    await this.ended();
     return this.process.exitCode;
   }
 }

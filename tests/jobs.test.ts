@@ -372,11 +372,12 @@ describe('engines that fail', () => {
 
   test('one that fails for a moment: the job goes on after its last picture', async () => {
     const { data } = await ask({ n: 3 });
-    await vi.waitFor(async () => expect((await files(data.id)).length).toBeGreaterThan(0), { interval: 5 });
+    await appliance.until(async () => (await files(data.id)).length > 0, 10_000, 5);
+    const isUp = async (): Promise<boolean> =>
+      (await appliance.operator('/api/engines')).every((e: { health: string }) => e.health === 'ready');
     appliance.faults('die_in_work');
-    await appliance
-      .until(async () => (await job(data.id)).state !== 'processing', 5_000, 5)
-      .catch(() => undefined);
+    // Once: it takes longer to be up again than to be looked at.
+    await appliance.until(async () => !(await isUp()), 10_000, 5);
     appliance.faults('');
     expect(await ended(data.id)).toMatchObject({ state: 'succeeded', credits: { charged: 6 } });
     expect(await files(data.id)).toHaveLength(3);

@@ -1,3 +1,5 @@
+import { readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
@@ -238,6 +240,24 @@ test('all results at once, as an archive', async () => {
   writeFileSync(path, zip);
   const read = 'import zipfile,sys; z=zipfile.ZipFile(sys.argv[1]); print(z.testzip(), len(z.namelist()))';
   expect(execFileSync('python3', ['-c', read, path], { encoding: 'utf8' }).trim()).toBe('None 3');
+});
+
+test('a result that is gone from the disk breaks off its archive, and nothing else', async () => {
+  const { data } = await ask({}, whole);
+  const [file] = (await get(data.urls.files)).data;
+  const folder = join(appliance.folder, 'artefacts');
+  const place = readdirSync(folder, { recursive: true, encoding: 'utf8' }).find((name) =>
+    name.endsWith(file.id),
+  );
+  rmSync(join(folder, place ?? ''));
+  await expect(get(data.urls.download)).rejects.toThrow();
+  expect((await get(data.urls.get)).status).toBe(200);
+  expect(appliance.process.exitCode).toBeNull();
+});
+
+test('the longest strip that can be asked for is made, with its small picture', async () => {
+  const [one] = await made({ size: '2048x64', steps: 1 });
+  expect(await sharp(one?.png).metadata()).toMatchObject({ width: 2048, height: 64 });
 });
 
 test('a job that has ended can be forgotten, one that has not cannot', async () => {

@@ -162,7 +162,11 @@ describe('W6, F37: what is not taken', () => {
     const large = Buffer.alloc(17 * 1024 ** 2);
     expect((await send(large)).status).toBe(413);
     const small = { name: 'a.png', bytes: await picture() };
+    const newest = async () =>
+      (await appliance.call('GET', '/api/v1/uploads?limit=1', { as: ann.key })).data.items;
+    const before = await newest();
     expect((await appliance.upload(ann.key, [small, small])).status).toBe(400);
+    expect(await newest()).toEqual([expect.objectContaining({ id: before[0].id })]);
     expect((await appliance.upload(ann.key, [])).status).toBe(400);
     expect((await appliance.call('POST', '/api/v1/upload', { as: ann.key, body: {} })).status).toBe(415);
   });

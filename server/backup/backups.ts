@@ -1,4 +1,4 @@
-import { constants, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { constants, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { copyFile, cp, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import BetterSqlite3, { type Database } from 'better-sqlite3';
@@ -23,6 +23,7 @@ export interface BackupParts {
   readonly folder: string;
   readonly keepDays: number;
   readonly version: string;
+  /** That of the backups' disk. */
   readonly space: Pick<DiskSpace, 'demand'>;
   readonly onError: (error: unknown) => void;
   readonly now?: () => number;
@@ -34,6 +35,7 @@ export interface Backup {
 }
 
 const dayMs = 24 * 3_600_000;
+const unfinishedEnd = '.part';
 
 /**
  * Backups of the database, the settings and the keys once a day, of tenants' files of the last week once a week. Each
@@ -49,6 +51,10 @@ export class Backups {
     this.#parts = parts;
     this.#now = parts.now ?? Date.now;
     mkdirSync(parts.folder, { recursive: true, mode: 0o700 });
+    // One that was being made when the appliance ended.
+    for (const name of readdirSync(parts.folder)) {
+      if (name.endsWith(unfinishedEnd)) rmSync(join(parts.folder, name), { recursive: true, force: true });
+    }
   }
 
   /** Makes one whenever the last is a day old. Not in the first minutes: a start has enough to do. */
@@ -116,8 +122,7 @@ export class Backups {
     const { db, dataFolder, folder, version, space } = this.#parts;
     const at = this.#now();
     const id = nameOf(at);
-    const unfinished = join(folder, `${id}.part`);
-    await rm(unfinished, { recursive: true, force: true });
+    const unfinished = join(folder, id + unfinishedEnd);
     space.demand((await stat(join(dataFolder, databaseName))).size);
     await mkdir(unfinished, { mode: 0o700 });
     try {

@@ -17,12 +17,12 @@ export const limits = {
     nameCharacters: 200,
     pixels: 4_096 * 4_096,
     /** The longer side to the shorter one. */
-    ratio: 16,
+    ratio: 32,
     keptMs: 7 * 24 * 3_600_000,
   },
   thumbnailSide: 256,
   /** Pictures of strangers are decoded in a process that may die of them, and looked at in another. */
-  pictureProcess: { requestMs: 20_000, atOnce: 2, idleMs: 60_000 },
+  pictureProcess: { requestMs: 20_000, idleMs: 60_000 },
   classifier: { requestMs: 30_000, idleMs: 2 * 60_000 },
   storage: { lookEveryMs: 1_000 },
   moderation: { texts: 100, images: 10 },

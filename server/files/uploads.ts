@@ -97,7 +97,12 @@ export class Uploads {
       };
       await files.save(uploadFile(upload), picture.bytes);
       crashPoint('upload.saved');
-      store.add(upload);
+      try {
+        store.add(upload);
+      } catch (error) {
+        await files.remove(uploadFile(upload));
+        throw error;
+      }
       return { ...upload, digest: digest.digest('hex') };
     } finally {
       await rm(arrived, { force: true });

@@ -6,7 +6,7 @@ import type { Ticket } from '../admission/admission.ts';
 import { ApiError } from '../http/api-error.ts';
 import type { HeldReply } from '../http/held-reply.ts';
 import { limits } from '../contract/limits.ts';
-import type { Moderation } from '../moderation/moderation.ts';
+import { type Moderation, nothingAllowed } from '../moderation/moderation.ts';
 import type { PricedWork } from '../offers/prices.ts';
 import { causeOf, type GenerationDeps, json, waitingOf } from './text.ts';
 
@@ -54,7 +54,7 @@ export async function answerImages(
       }
       if (made && (await moderation.allows(tenant, made.png))) pictures.push(made);
     }
-    if (pictures.length === 0) throw blocked();
+    if (pictures.length === 0) throw nothingAllowed();
     const body = JSON.stringify(await render(pictures));
     ticket.settle({ images: pictures.length }, total, { status: 200, contentType: json, body });
     held.end(body);
@@ -63,14 +63,6 @@ export async function answerImages(
     ticket.void(cause, { images: pictures.length }, total);
     held.fail(cause);
   }
-}
-
-/** Pictures that the tenant's policy keeps from it are neither delivered nor charged; when none is left, this is said. */
-function blocked(): ApiError {
-  return new ApiError(
-    'content_policy_violation',
-    'What came out is not allowed by this tenant’s content policy. Nothing was charged.',
-  );
 }
 
 /** What pictures come to, for their price. */

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Database } from 'better-sqlite3';
 import { limits } from '../contract/limits.ts';
 import { crashPoint } from '../crash-point.ts';
+import { Statements } from '../db/statements.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import type { JobStore } from '../jobs/job-store.ts';
 import { isFinal } from '../jobs/states.ts';
@@ -48,13 +49,15 @@ interface HistoryParts {
  */
 export class History {
   readonly #parts: HistoryParts;
+  readonly #statements: Statements;
 
   constructor(parts: HistoryParts) {
     this.#parts = parts;
+    this.#statements = new Statements(parts.db);
   }
 
   page(whose: Whose, filter: HistoryFilter, after: Cursor | null, limit: number): HistoryEntry[] {
-    const { db, usage, prompts } = this.#parts;
+    const { usage, prompts } = this.#parts;
     usage.flush();
     const { where, values } = conditionsOf(whose, filter);
     if (after) {
@@ -62,7 +65,7 @@ export class History {
       values['afterAt'] = after.at;
       values['afterSequence'] = after.sequence;
     }
-    const rows = db
+    const rows = this.#statements
       .prepare<typeof values, Omit<HistoryEntry, 'prompts'>>(
         `select sequence, id, at, key_id as key, person as user, feature, model, status, error_code as errorCode,
            prompt_tokens as promptTokens, completion_tokens as completionTokens, images, queue_ms as queueMs,
@@ -115,7 +118,7 @@ export class History {
   /** Forgets what a filter lets through, with prompts, jobs and their results. Resolves to how many there were. */
   async remove(whose: Whose, filter: HistoryFilter): Promise<number> {
     const { db, prompts, jobs, jobStore } = this.#parts;
-    const hide = db.prepare<[number]>('update usage set hidden = 1 where sequence = ?');
+    const hide = this.#statements.prepare<[number]>('update usage set hidden = 1 where sequence = ?');
     let removed = 0;
     for (;;) {
       const page = this.page(whose, filter, null, limits.history.searchedAtOnce);

@@ -69,3 +69,19 @@ export interface Feature<Input = never> {
   /** How many steps the whole is: a job that is given up pays for those that were finished. */
   steps(input: Input): number;
 }
+
+/** The uploads that a body names, by the parameter, and the first of them that is not there. */
+export function uploadsOf(
+  feature: Feature<unknown>,
+  input: unknown,
+  find: (id: string) => Upload | undefined,
+): { uploads: Record<string, Upload>; missing: { param: string; id: string } | null } {
+  const uploads: Record<string, Upload> = {};
+  for (const [param, id] of Object.entries(feature.uploads?.(input) ?? {})) {
+    if (id === undefined) continue;
+    const upload = find(id);
+    if (!upload) return { uploads, missing: { param, id } };
+    uploads[param] = upload;
+  }
+  return { uploads, missing: null };
+}

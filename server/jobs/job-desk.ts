@@ -4,13 +4,13 @@ import type { Admission, Quote, Wish } from '../admission/admission.ts';
 import { limits } from '../contract/limits.ts';
 import { crashPoint } from '../crash-point.ts';
 import { newId } from '../db/ids.ts';
-import type { Upload, UploadStore } from '../files/upload-store.ts';
+import type { UploadStore } from '../files/upload-store.ts';
 import type { Uploads } from '../files/uploads.ts';
 import { modelFor } from '../generation/text.ts';
 import type { HistoryStore } from '../history/history-store.ts';
 import { ApiError } from '../http/api-error.ts';
 import type { Identity } from '../tenants/tenant.ts';
-import type { Feature } from './feature.ts';
+import { type Feature, uploadsOf } from './feature.ts';
 import type { Jobs } from './jobs.ts';
 import type { JobRecord, JobStore } from './job-store.ts';
 
@@ -52,15 +52,13 @@ export class JobDesk {
   async order(identity: Identity, feature: Feature<unknown>, input: unknown): Promise<Order> {
     const { model: name } = input as { model?: string };
     const model = await modelFor(this.#parts, identity, feature.modality, name);
-    const uploads: Record<string, Upload> = {};
-    for (const [param, id] of Object.entries(feature.uploads?.(input) ?? {})) {
-      if (id === undefined) continue;
-      const upload = this.#parts.uploadStore.find(identity.tenant.id, id);
-      if (!upload) {
-        const message = `There is no upload ${id}. Send it to /api/v1/upload first.`;
-        throw new ApiError('invalid_request', message, { param });
-      }
-      uploads[param] = upload;
+    const { uploads, missing } = uploadsOf(feature, input, (id) =>
+      this.#parts.uploadStore.find(identity.tenant.id, id),
+    );
+    if (missing) {
+      const { param, id } = missing;
+      const message = `There is no upload ${id}. Send it to /api/v1/upload first.`;
+      throw new ApiError('invalid_request', message, { param });
     }
     const wish: Wish = {
       feature: feature.name,

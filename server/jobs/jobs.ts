@@ -11,7 +11,7 @@ import type { Upload } from '../files/upload-store.ts';
 import type { Directory } from '../tenants/directory.ts';
 import { type Actual, type PricedWork, priceOf, workDone } from '../offers/prices.ts';
 import type { UsageStore } from '../usage/usage-store.ts';
-import type { Feature, JobContext } from './feature.ts';
+import { type Feature, type JobContext, uploadsOf } from './feature.ts';
 import { type JobChange, type JobRecord, type JobStore, Overtaken } from './job-store.ts';
 import { type ResultParts, StepResults } from './results.ts';
 import { isFinal, type JobEvent } from './states.ts';
@@ -306,7 +306,8 @@ export class Jobs {
       const used = await feature.run(input, context);
       running.abort.signal.throwIfAborted();
       crashPoint('job.worked');
-      const work = feature.wish(input, context.model, this.#uploadsOf(feature, input, job.tenant)).work();
+      const { uploads } = uploadsOf(feature, input, (id) => this.#parts.uploads.find(job.tenant, id));
+      const work = feature.wish(input, context.model, uploads).work();
       await this.#untilWritten(job, () => this.#finish(job, work, used, timings));
       this.#meanGpuMs = null;
       crashPoint('job.finished');
@@ -389,16 +390,6 @@ export class Jobs {
         this.#tell(job);
       },
     };
-  }
-
-  /** The uploads that it was asked for with, by the parameter. */
-  #uploadsOf(feature: Feature<unknown>, input: unknown, tenant: string): Record<string, Upload> {
-    const found: Record<string, Upload> = {};
-    for (const [param, id] of Object.entries(feature.uploads?.(input) ?? {})) {
-      const upload = id === undefined ? undefined : this.#parts.uploads.find(tenant, id);
-      if (upload) found[param] = upload;
-    }
-    return found;
   }
 
   /** Charged by what it came to, at the prices it was asked for at, and never more than was held. */

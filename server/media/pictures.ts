@@ -10,9 +10,9 @@ export class Pictures {
   readonly #tool: ToolProcess;
 
   constructor(env: Readonly<Record<string, string>>) {
-    const { requestMs, atOnce, idleMs } = limits.pictureProcess;
+    const { requestMs, idleMs } = limits.pictureProcess;
     const program = fileURLToPath(new URL('picture-process.ts', import.meta.url));
-    this.#tool = new ToolProcess({ program, env, requestMs, atOnce, idleMs });
+    this.#tool = new ToolProcess({ program, env, requestMs, idleMs });
   }
 
   /** Rejects with an ApiError that names the parameter the picture came in. */

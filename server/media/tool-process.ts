@@ -5,9 +5,8 @@ interface ToolOptions {
   /** The program: it answers what arrives with `serveTool`. */
   readonly program: string;
   readonly env: Readonly<Record<string, string>>;
-  /** One that takes longer than this is ended, with whatever else it works on. */
+  /** When one takes longer than this, the program is ended over it. */
   readonly requestMs: number;
-  readonly atOnce: number;
   /** It ends when nobody asked for so long, and is started again when somebody does. */
   readonly idleMs: number;
 }
@@ -22,28 +21,28 @@ export class ToolRefusal extends Error {
   override readonly name = 'ToolRefusal';
 }
 
+/** What it is asked at the moment. */
 interface Pending {
   readonly resolve: (answer: unknown) => void;
   readonly reject: (error: Error) => void;
 }
 
-export type ToolReply = { id: number } & ({ answer: unknown } | { refusal: string } | { failure: string });
+export type ToolReply = { answer: unknown } | { refusal: string } | { failure: string };
 
 /**
- * A program of ours for work that may kill who does it: files that strangers made. It dies alone, whoever asked is
- * told, and the next one gets a new process. It ends with us: its channel closes when we are gone, however we went (P1).
+ * A program of ours for work that may kill who does it: files that strangers made. It does one thing at a time, so that
+ * nobody else’s dies with it; whoever asked is told, and the next one gets a new process. It ends with us: its channel
+ * closes when we are gone, however we went (P1).
  */
 export class ToolProcess {
   readonly #options: ToolOptions;
-  readonly #turns: LimitFunction;
-  readonly #pending = new Map<number, Pending>();
+  readonly #turns: LimitFunction = pLimit(1);
+  #pending: Pending | null = null;
   #child: ChildProcess | null = null;
   #idle: NodeJS.Timeout | null = null;
-  #last = 0;
 
   constructor(options: ToolOptions) {
     this.#options = options;
-    this.#turns = pLimit(options.atOnce);
   }
 
   /** What the program makes of a request. Rejects with ToolRefusal, ToolDied, or an Error for its own faults. */
@@ -53,25 +52,22 @@ export class ToolProcess {
 
   close(): void {
     if (this.#idle) clearTimeout(this.#idle);
-    this.#child?.kill('SIGKILL');
+    this.#end();
   }
 
   async #send(request: unknown): Promise<unknown> {
     if (this.#idle) clearTimeout(this.#idle);
     const child = (this.#child ??= this.#start());
-    const id = (this.#last += 1);
-    const slow = setTimeout(() => child.kill('SIGKILL'), this.#options.requestMs);
+    const slow = setTimeout(() => this.#end(), this.#options.requestMs);
     try {
       return await new Promise((resolve, reject) => {
-        this.#pending.set(id, { resolve, reject });
-        child.send({ id, request }, (error) => error && this.#lose(child));
+        this.#pending = { resolve, reject };
+        child.send(request as object, (error) => error && this.#lose(child));
       });
     } finally {
       clearTimeout(slow);
-      this.#pending.delete(id);
-      if (this.#pending.size === 0) {
-        this.#idle = setTimeout(() => this.#child?.kill('SIGKILL'), this.#options.idleMs).unref();
-      }
+      this.#pending = null;
+      this.#idle = setTimeout(() => this.#end(), this.#options.idleMs).unref();
     }
   }
 
@@ -82,7 +78,7 @@ export class ToolProcess {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
-    child.on('message', (reply) => this.#settle(reply as ToolReply));
+    child.on('message', (reply) => this.#child === child && this.#settle(reply as ToolReply));
     child.on('error', () => this.#lose(child));
     child.on('exit', () => this.#lose(child));
     // It must not keep us from ending; a request that waits for it does.
@@ -92,15 +88,22 @@ export class ToolProcess {
   }
 
   #settle(reply: ToolReply): void {
-    const pending = this.#pending.get(reply.id);
-    if ('answer' in reply) pending?.resolve(reply.answer);
-    else if ('refusal' in reply) pending?.reject(new ToolRefusal(reply.refusal));
-    else pending?.reject(new Error(reply.failure));
+    if ('answer' in reply) this.#pending?.resolve(reply.answer);
+    else if ('refusal' in reply) this.#pending?.reject(new ToolRefusal(reply.refusal));
+    else this.#pending?.reject(new Error(reply.failure));
+  }
+
+  /** Ends the program. Whoever asks next gets a new one, though this one may take a moment to be gone. */
+  #end(): void {
+    const child = this.#child;
+    if (!child) return;
+    this.#lose(child);
+    child.kill('SIGKILL');
   }
 
   #lose(child: ChildProcess): void {
     if (this.#child !== child) return;
     this.#child = null;
-    for (const { reject } of this.#pending.values()) reject(new ToolDied('The program ended over it.'));
+    this.#pending?.reject(new ToolDied('The program ended over it.'));
   }
 }

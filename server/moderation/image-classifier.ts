@@ -18,8 +18,7 @@ export class ImageClassifier {
   constructor(env: Readonly<Record<string, string>>) {
     const { requestMs, idleMs } = limits.classifier;
     const program = fileURLToPath(new URL('classifier-process.ts', import.meta.url));
-    // It computes on one core, and does one after the other.
-    this.#tool = new ToolProcess({ program, env, requestMs, atOnce: 1, idleMs });
+    this.#tool = new ToolProcess({ program, env, requestMs, idleMs });
   }
 
   async classify(bytes: Uint8Array): Promise<ImageScores> {

@@ -10,6 +10,14 @@ export interface ImageVerdict {
   readonly scores: ImageScores;
 }
 
+/** What is said when the policy leaves nothing of what was made; what it leaves is delivered without a word. */
+export function nothingAllowed(): ApiError {
+  return new ApiError(
+    'content_policy_violation',
+    'What came out is not allowed by this tenant’s content policy. Nothing was charged.',
+  );
+}
+
 /** The policy on pictures: what tenants without `allowNSFW` neither bring in nor are given. */
 export class Moderation {
   readonly #classifier: Pick<ImageClassifier, 'classify'>;

@@ -13,6 +13,7 @@ import {
 } from '../../generation/images.ts';
 import { ApiError } from '../../http/api-error.ts';
 import type { Feature, JobContext } from '../../jobs/feature.ts';
+import { nothingAllowed } from '../../moderation/moderation.ts';
 
 type Input = ImageGenerationJob;
 type Size = { width: number; height: number };
@@ -68,11 +69,7 @@ export function imageGeneration(styles: readonly Style[]): Feature<Input> {
         if (isDelivered) delivered += 1;
         progress((index + 1) / count);
       }
-      if (delivered === 0)
-        throw new ApiError(
-          'content_policy_violation',
-          'What came out is not allowed by this tenant’s content policy. Nothing was charged.',
-        );
+      if (delivered === 0) throw nothingAllowed();
       return { images: delivered };
     },
   };

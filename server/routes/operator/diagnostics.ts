@@ -1,13 +1,12 @@
 import { createReadStream, existsSync, statSync } from 'node:fs';
 import { availableParallelism, platform, release, totalmem } from 'node:os';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
-import { ZipFile } from 'yazl';
 import { settingStates } from '../../config/edit.ts';
 import { ErrorBody } from '../../contract/errors.ts';
 import { limits } from '../../contract/limits.ts';
+import { archive, type ArchiveParts } from '../../http/archive.ts';
 import type { OperatorDeps } from './operator-context.ts';
 import { snapshot } from './snapshot.ts';
 
@@ -31,14 +30,11 @@ export const diagnosticRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (
           'content-disposition': 'attachment; filename="kilnhouse-diagnostics.zip"',
           'cache-control': 'no-store',
         })
-        .send(archive()),
+        .send(archive(fill)),
   );
 
-  function archive(): Readable {
-    const zip = new ZipFile();
-    const add = (name: string, content: unknown): void =>
-      zip.addBuffer(Buffer.from(JSON.stringify(content, null, 2)), name);
-    add('about.json', {
+  function fill(add: ArchiveParts): void {
+    add.json('about.json', {
       version,
       demo,
       node: process.version,
@@ -55,21 +51,17 @@ export const diagnosticRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (
       backups: backups.list().length,
     });
     const states = settingStates(configuration.file, configuration.config);
-    add(
+    add.json(
       'settings.json',
       states.map(({ schema: _, description: __, ...setting }) => setting),
     );
-    add('state.json', snapshot(gpu));
-    for (const { id } of gpu.engines()) add(`engines/${id}.json`, gpu.logs(id));
+    add.json('state.json', snapshot(gpu));
+    for (const { id } of gpu.engines()) add.json(`engines/${id}.json`, gpu.logs(id));
     const log = join(dataFolder, 'logs', 'kilnhouse.log');
     if (existsSync(log)) {
       const { size } = statSync(log);
       const start = Math.max(0, size - limits.diagnosticLogBytes);
-      zip.addReadStreamLazy('kilnhouse.log', (take) =>
-        take(null, createReadStream(log, { start, end: size })),
-      );
+      add.file('kilnhouse.log', () => createReadStream(log, { start, end: size }));
     }
-    zip.end();
-    return zip.outputStream as Readable;
   }
 };

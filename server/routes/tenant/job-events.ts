@@ -50,7 +50,8 @@ export const jobEventRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app,
     },
   });
 
-  const sockets = new Set<WebSocket>();
+  /** With the tenant of each. */
+  const sockets = new Map<WebSocket, string>();
   app.route({
     method: 'GET',
     url: '/api/v1/events',
@@ -65,11 +66,10 @@ export const jobEventRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app,
     wsHandler: (socket, request) => {
       const identity = identityOf(request);
       const { tenant } = identity;
-      const open = [...sockets].filter((one) => owners.get(one) === tenant.id).length;
+      const open = [...sockets.values()].filter((owner) => owner === tenant.id).length;
       if (open >= limits.jobs.socketsPerTenant)
         return socket.close(1013, `More than ${limits.jobs.socketsPerTenant} are open.`);
-      owners.set(socket, tenant.id);
-      sockets.add(socket);
+      sockets.set(socket, tenant.id);
       const send = (message: object): void => {
         // One that does not read is cut before it costs memory (S2).
         if (socket.bufferedAmount > limits.jobs.socketBytes) socket.terminate();
@@ -104,9 +104,8 @@ export const jobEventRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app,
       });
     },
   });
-  const owners = new WeakMap<WebSocket, string>();
   app.addHook('preClose', async () => {
-    for (const socket of sockets) socket.close(1001, 'The appliance is shutting down.');
+    for (const socket of sockets.keys()) socket.close(1001, 'The appliance is shutting down.');
   });
 
   async function sendEvents(id: string, from: number, held: HeldReply): Promise<void> {

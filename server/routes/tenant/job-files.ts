@@ -1,9 +1,7 @@
-import type { Readable } from 'node:stream';
 import staticFiles from '@fastify/static';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
-import { ZipFile } from 'yazl';
 import { ErrorBody, ErrorEnvelope } from '../../contract/errors.ts';
 import { ArtefactView, FileParams, JobParams } from '../../contract/jobs.ts';
 import { limits } from '../../contract/limits.ts';
@@ -12,6 +10,7 @@ import type { FileName } from '../../files/file-store.ts';
 import { uploadGroup } from '../../files/upload-store.ts';
 import { json } from '../../generation/text.ts';
 import { ApiError } from '../../http/api-error.ts';
+import { archive } from '../../http/archive.ts';
 import { moment, success } from '../../http/envelope.ts';
 import type { Artefact, JobRecord } from '../../jobs/job-store.ts';
 import { isFinal } from '../../jobs/states.ts';
@@ -75,7 +74,7 @@ export const jobFileRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
       if (artefacts.length === 0) throw new ApiError('conflict', `It is ${job.state}, and has no results.`);
       return reply
         .headers({ ...fileHeaders(`${job.id}.zip`), 'content-type': 'application/zip' })
-        .send(archive(artefacts));
+        .send(packed(artefacts));
     },
   );
 
@@ -200,23 +199,21 @@ export const jobFileRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
   }
 
   /** Pictures are stored as they are: they are packed already. */
-  function archive(artefacts: readonly Artefact[]): Readable {
-    const zip = new ZipFile();
-    for (const artefact of artefacts) {
-      const options = { mtime: new Date(artefact.createdAt), compress: false };
-      zip.addReadStreamLazy(artefact.name, { ...options, size: artefact.bytes }, (take) =>
-        take(null, fileStore.read(nameOf(artefact))),
-      );
-    }
-    const about = artefacts.map(({ name, contentType, bytes, metadata }) => ({
-      name,
-      contentType,
-      bytes,
-      metadata,
-    }));
-    zip.addBuffer(Buffer.from(JSON.stringify(about, null, 2)), 'about.json');
-    zip.end();
-    return zip.outputStream as Readable;
+  function packed(artefacts: readonly Artefact[]) {
+    return archive((add) => {
+      for (const artefact of artefacts) {
+        const { name, createdAt, bytes } = artefact;
+        const about = { mtime: new Date(createdAt), isPacked: true, sizeBytes: bytes };
+        add.file(name, () => fileStore.read(nameOf(artefact)), about);
+      }
+      const about = artefacts.map(({ name, contentType, bytes, metadata }) => ({
+        name,
+        contentType,
+        bytes,
+        metadata,
+      }));
+      add.json('about.json', about);
+    });
   }
 };
 

@@ -1,3 +1,4 @@
+import type { MultipartFile } from '@fastify/multipart';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
@@ -12,7 +13,7 @@ import { json } from '../../generation/text.ts';
 import { ApiError } from '../../http/api-error.ts';
 import { moment, success } from '../../http/envelope.ts';
 import { pageOf } from '../../http/views.ts';
-import type { Tenant } from '../../tenants/tenant.ts';
+import type { Identity, Tenant } from '../../tenants/tenant.ts';
 import { identityOf, linkTo, sendKept, takeKey, type TenantDeps } from './tenant-context.ts';
 
 const tags = ['Uploads'];
@@ -128,9 +129,6 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
     taken: readonly (Taken | Refusal)[],
     body: object,
   ): Promise<FastifyReply> {
-    const forget = (): void => {
-      for (const one of taken) if (!('error' in one)) uploads.remove(one);
-    };
     try {
       const keyed = takeKey(
         deps,
@@ -138,18 +136,22 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
         taken.map((one) => ('error' in one ? one.name : one.digest)),
       );
       if (keyed && 'body' in keyed) {
-        forget();
+        forget(taken);
         return await sendKept(reply, keyed);
       }
       if (keyed) idempotency.finish(keyed, { status: 201, contentType: json, body: JSON.stringify(body) });
     } catch (error) {
-      forget();
+      forget(taken);
       throw error;
     }
     return reply.status(201).send(body);
   }
 
-  /** Takes the files of a form one after the other, at most so many. */
+  function forget(taken: readonly (Taken | Refusal)[]): void {
+    for (const one of taken) if (!('error' in one)) uploads.remove(one);
+  }
+
+  /** Takes the files of a form one after the other, at most so many. Of a form that is refused, none is kept. */
   async function receive(request: FastifyRequest, most: number): Promise<(Taken | Refusal)[]> {
     const identity = identityOf(request);
     takeTurn(identity.tenant);
@@ -160,22 +162,31 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
       );
     }
     const taken: (Taken | Refusal)[] = [];
-    for await (const part of request.parts()) {
-      if (part.type === 'field' || taken.length === most) {
-        throw new ApiError('invalid_request', `Send ${most} file(s) and nothing else.`, {
-          param: part.fieldname,
-        });
+    try {
+      for await (const part of request.parts()) {
+        if (part.type === 'field' || taken.length === most) {
+          throw new ApiError('invalid_request', `Send ${most} file(s) and nothing else.`, {
+            param: part.fieldname,
+          });
+        }
+        taken.push(await takePart(identity, part));
       }
-      try {
-        taken.push(await uploads.take(identity, part.filename, part.file));
-      } catch (error) {
-        if (!(error instanceof ApiError)) throw error;
-        // What follows in the form can only be read when this file is out of the way.
-        part.file.resume();
-        taken.push({ name: part.filename, error });
-      }
+    } catch (error) {
+      forget(taken);
+      throw error;
     }
     return taken;
+  }
+
+  async function takePart(identity: Identity, { filename, file }: MultipartFile): Promise<Taken | Refusal> {
+    try {
+      return await uploads.take(identity, filename, file);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      // What follows in the form can only be read when this file is out of the way.
+      file.resume();
+      return { name: filename, error };
+    }
   }
 
   function takeTurn({ id, limits: plan }: Tenant): void {
