@@ -5,7 +5,11 @@ export default defineConfig({
     projects: [
       {
         // Pure logic and single parts: fast, side by side.
-        test: { name: 'unit', include: ['{gpu,server,bench,scripts}/**/*.test.ts'], testTimeout: 20_000 },
+        test: {
+          name: 'unit',
+          include: ['{gpu,server,renderer,electron,bench,scripts}/**/*.test.ts'],
+          testTimeout: 20_000,
+        },
       },
       {
         // Real processes, ports and files: one file at a time, so that two cores are enough.

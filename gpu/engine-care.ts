@@ -72,6 +72,11 @@ export class EngineCare {
     });
   }
 
+  /** Reads anew what an engine offers, where it is up. */
+  async refresh(id: string): Promise<void> {
+    if (this.#health.get(id)?.state === 'ready') await this.#refresh(id, this.#engine(id));
+  }
+
   logs(id: string): readonly LogLine[] {
     return this.#engine(id).logs();
   }

@@ -32,6 +32,8 @@ export interface Caller {
   readonly weight: number;
   readonly concurrency: number;
   readonly lane: Lane;
+  /** What it is for, for the operator to see. */
+  readonly feature?: string;
 }
 
 /** What a piece of work took; filled in as it goes. */
@@ -82,7 +84,9 @@ export interface GpuOptions {
   readonly probe: GpuProbe;
   /** The memory to plan with where no card can be read. */
   readonly declaredBytes: number;
-  readonly budget: BudgetLimits;
+  readonly budget: () => BudgetLimits;
+  /** The models for requests that name none, where the operator chose. */
+  readonly defaults: () => { readonly text: string | null; readonly image: string | null };
   readonly policy: () => Policy;
   readonly queue: () => QueueLimits;
   readonly measurements: Measurements;
@@ -100,7 +104,13 @@ interface Leased {
 }
 
 /** The appliance's own work: it waits its turn behind everybody's. */
-const house: Caller = { tenant: '(house)', weight: 1, concurrency: 1, lane: 'batch' };
+const house: Caller = {
+  tenant: '(house)',
+  weight: 1,
+  concurrency: 1,
+  lane: 'batch',
+  feature: 'health check',
+};
 const spillAdvice =
   'Work became several times slower with video memory full: Windows is probably using system memory instead. ' +
   'In the NVIDIA Control Panel set "CUDA - Sysmem Fallback Policy" to "Prefer No Sysmem Fallback", or use a smaller model.';
@@ -135,7 +145,13 @@ export class Gpu {
       },
     });
     const { scheduler, telemetry } = this;
-    const book = new ModelBook({ engines: this.#engines, state: scheduler.state, measurements, pinned });
+    const book = new ModelBook({
+      engines: this.#engines,
+      state: scheduler.state,
+      measurements,
+      pinned,
+      defaults: options.defaults,
+    });
     this.#book = book;
     this.#care = new EngineCare({
       engines: this.#engines,
@@ -202,14 +218,25 @@ export class Gpu {
     return this.#book.get(id);
   }
 
-  /** The first model of a kind: what is asked for when nothing is named. */
+  /** What is asked for when nothing is named. */
   defaultModel(kind: 'text' | 'image' | 'embedding'): CatalogModel | undefined {
     return this.#book.defaultOf(kind);
   }
 
-  pin(modelId: string, pinned: boolean): void {
-    this.#book.pin(modelId, pinned);
+  /** These models, and no others, are never unloaded for others. */
+  setPinned(modelIds: readonly string[]): void {
+    this.#book.setPinned(modelIds);
     this.scheduler.pump();
+  }
+
+  /** Reads anew what an engine offers: its files have changed. */
+  async refreshEngine(id: string): Promise<void> {
+    await this.#care.refresh(id);
+  }
+
+  /** The limits of memory have changed. */
+  async budgetChanged(): Promise<void> {
+    await this.telemetry.sample();
   }
 
   /** What fits beside what, with what the operator lets us have. */

@@ -27,7 +27,8 @@ export class ModelBook {
   readonly #state: SchedulerState;
   readonly #measurements: Measurements;
   readonly #catalog = new Catalog();
-  readonly #pinned: Set<string>;
+  #pinned: ReadonlySet<string>;
+  readonly #defaults: () => { readonly text: string | null; readonly image: string | null };
   readonly #slots = new Map<string, number>();
   readonly #spills = new Map<string, SpillWatch>();
   readonly #spilled = new Set<string>();
@@ -38,11 +39,13 @@ export class ModelBook {
     state: SchedulerState;
     measurements: Measurements;
     pinned: ReadonlySet<string>;
+    defaults: () => { readonly text: string | null; readonly image: string | null };
   }) {
     this.#engines = options.engines;
     this.#state = options.state;
     this.#measurements = options.measurements;
-    this.#pinned = new Set(options.pinned);
+    this.#pinned = options.pinned;
+    this.#defaults = options.defaults;
   }
 
   get(id: string): CatalogModel | undefined {
@@ -60,12 +63,15 @@ export class ModelBook {
     return engine;
   }
 
-  /** The first model of a kind: what is asked for when nothing is named. */
+  /** What is asked for when nothing is named: the operator's choice, one that is loaded, or the first. */
   defaultOf(kind: 'text' | 'image' | 'embedding'): CatalogModel | undefined {
     const fits = this.#catalog
       .all()
       .filter((model) => (kind === 'embedding' ? model.embeds : model.modality === kind))
       .filter((model) => this.obstacle(model.id) === null);
+    const chosen = kind === 'embedding' ? null : this.#defaults()[kind];
+    const wished = chosen === null ? undefined : fits.find(({ id }) => id === chosen);
+    if (wished) return wished;
     const loaded = fits.find((model) => this.#state.residents.has(model.id));
     // An embedding model proper goes before a text model that also embeds.
     return loaded ?? fits.find((model) => model.modality === kind) ?? fits[0];
@@ -77,9 +83,8 @@ export class ModelBook {
     this.#updateAll();
   }
 
-  pin(modelId: string, pinned: boolean): void {
-    if (pinned) this.#pinned.add(modelId);
-    else this.#pinned.delete(modelId);
+  setPinned(modelIds: readonly string[]): void {
+    this.#pinned = new Set(modelIds);
     this.#updateAll();
   }
 

@@ -13,7 +13,7 @@ export interface VideoMemoryOptions {
   readonly book: ModelBook;
   readonly scheduler: Scheduler;
   readonly telemetry: Telemetry;
-  readonly limits: BudgetLimits;
+  readonly limits: () => BudgetLimits;
   readonly declaredBytes: number;
   readonly closing: AbortSignal;
   readonly log: GpuLog;
@@ -147,7 +147,8 @@ export class VideoMemory implements Effects {
   }
 
   #adjust(sample: Sample): void {
-    const { scheduler, limits } = this.#options;
+    const { scheduler } = this.#options;
+    const limits = this.#options.limits();
     const { state } = scheduler;
     if (sample.card) {
       this.#totalBytes = sample.card.totalBytes;

@@ -2,12 +2,13 @@
 //
 //   node scripts/bootstrap.mjs <command> [args...]
 //
-// Installs the locked dependencies when they are missing or the lockfile changed, then runs the command with
-// the project's own Node (the `node` package) first on the PATH. Uses only built-ins that Node 20 has.
+// Installs the locked dependencies when they are missing or the lockfile changed, builds the pages when their sources
+// changed, then runs the command with the project's own Node (the `node` package) first on the PATH. A command that
+// ends with code 75 wants to be started again. Uses only built-ins that Node 20 has.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { delimiter, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -23,18 +24,49 @@ if (major < 20) {
   );
 }
 
-const stamp = createHash('sha256')
-  .update(readFileSync(join(root, 'package-lock.json')))
-  .digest('hex');
-if (!installed()) await install();
+const restartCode = 75;
+const stamp = hashOf(['package-lock.json']);
+if (!isStamped(stampFile, stamp) || !existsSync(join(modules, '.bin'))) await install();
+
+const pagesStampFile = join(root, 'build', 'console', '.built-from');
+const pagesStamp = hashOf([
+  'package-lock.json',
+  'vite.config.ts',
+  ...filesIn('renderer'),
+  ...filesIn('server/contract'),
+]);
+if (!isStamped(pagesStampFile, pagesStamp)) await build();
 
 const [command, ...args] = process.argv.slice(2);
-if (command) process.exitCode = await run(command, args);
+if (command) {
+  do process.exitCode = await run(command, args);
+  while (process.exitCode === restartCode);
+}
 
-function installed() {
-  return (
-    existsSync(join(modules, '.bin')) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp
-  );
+function isStamped(file, wanted) {
+  return existsSync(file) && readFileSync(file, 'utf8') === wanted;
+}
+
+/** Of files' names and contents. */
+function hashOf(paths) {
+  const hash = createHash('sha256');
+  for (const path of paths) hash.update(`${path}\n`).update(readFileSync(join(root, path)));
+  return hash.digest('hex');
+}
+
+function filesIn(folder) {
+  return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(root, join(entry.parentPath ?? entry.path, entry.name)))
+    .toSorted();
+}
+
+/** The console's pages, from their sources. */
+async function build() {
+  const code = await run('vite', ['build', '--logLevel', 'warn']);
+  if (code !== 0)
+    fail(`the pages could not be built (vite ended with code ${code}).`, 'Its output above says why.');
+  writeFileSync(pagesStampFile, pagesStamp);
 }
 
 /** `npm ci`, with its output shown while it works and explained if it fails. */
@@ -59,6 +91,8 @@ function run(name, argv) {
   return new Promise((resolve) => {
     const env = { ...process.env };
     const pathKey = Object.keys(env).find((key) => key.toUpperCase() === 'PATH') ?? 'PATH';
+    // We start again what wants it.
+    env.KILNHOUSE_RESTARTS = '1';
     env[pathKey] = join(modules, '.bin') + delimiter + (env[pathKey] ?? '');
     // Compiled code is kept, so that the next start is quicker by a quarter.
     env.NODE_COMPILE_CACHE ??= join(modules, '.cache', 'compiled');

@@ -12,8 +12,8 @@ import { NvidiaProbe } from '../gpu/probes/gpu-probe.ts';
 import { processes } from '../gpu/supervisor/processes.ts';
 import { childEnv } from '../gpu/supervisor/child-env.ts';
 import { Supervisor } from '../gpu/supervisor/supervisor.ts';
-import { defaultPolicy } from '../gpu/vram/policy.ts';
-import { defaultQueueLimits } from '../gpu/vram/scheduler.ts';
+import { defaultPolicy, type Policy } from '../gpu/vram/policy.ts';
+import { defaultQueueLimits, type QueueLimits } from '../gpu/vram/scheduler.ts';
 import type { Database } from 'better-sqlite3';
 import type { Logger } from 'pino';
 import { AccessTokens } from './accounts/access-token.ts';
@@ -36,6 +36,7 @@ import { restoreStaged } from './backup/restore.ts';
 import { InvalidValue, parseChecked } from './config/checked.ts';
 import type { Config, LoadedConfig } from './config/config.ts';
 import { discover } from './config/discovery.ts';
+import { LiveSettings } from './config/live-settings.ts';
 import { lockFolder } from './db/instance-lock.ts';
 import { Style } from './contract/image-generation.ts';
 import { limits } from './contract/limits.ts';
@@ -43,6 +44,8 @@ import { isSmall, lookThrough } from './db/health.ts';
 import { openDatabase } from './db/open.ts';
 import { prepareDemo } from './demo/demo.ts';
 import { closeDemoAccounts, type DemoAccounts, openDemoAccounts } from './demo/demo-accounts.ts';
+import { Downloads } from './downloads/downloads.ts';
+import { watchModels } from './downloads/watch-models.ts';
 import { enginesFor } from './engines.ts';
 import { DiskSpace } from './files/disk-space.ts';
 import { ImageLinks } from './files/image-links.ts';
@@ -71,11 +74,13 @@ import { ImageClassifier } from './moderation/image-classifier.ts';
 import { Moderation } from './moderation/moderation.ts';
 import { mailTransport } from './mail/transport.ts';
 import { Outbox } from './mail/outbox.ts';
+import { ConsoleAccess } from './operator-access/console-access.ts';
 import { Offers } from './offers/offers.ts';
 import { OrderStore } from './payments/order-store.ts';
 import { Payments } from './payments/payments.ts';
 import { Sweeper } from './privacy/sweeper.ts';
 import { operatorApp } from './routes/operator/app.ts';
+import { consoleLink } from './routes/operator/session.ts';
 import { tenantApp } from './routes/tenant/app.ts';
 import { installSecret } from './secrets/install-secret.ts';
 import { Vault } from './secrets/vault.ts';
@@ -92,6 +97,14 @@ import { version } from './version.ts';
 import { WebhookSender } from './webhooks/webhook-sender.ts';
 import { WebhookStore } from './webhooks/webhook-store.ts';
 
+/** What is known only where the process is. */
+export interface Surroundings {
+  /** Whether logs go to a terminal. */
+  readonly terminal: boolean;
+  /** Ends the process so that whoever started it starts it again; null where nobody would. */
+  readonly restart: (() => void) | null;
+}
+
 export interface Appliance {
   readonly tenantUrl: string;
   readonly operatorUrl: string;
@@ -104,6 +117,8 @@ export interface Appliance {
   /** People of the demonstration, one a plan, and the password they all have; null outside the demonstration. */
   readonly demoAccounts: DemoAccounts | null;
   readonly gpu: Gpu;
+  /** A link to the console that works once. */
+  consoleLink(): string;
   /** Ends everything, in the reverse of the order it was begun. */
   close(): Promise<void>;
 }
@@ -114,13 +129,13 @@ const defaults = fileURLToPath(new URL('../resources/defaults/', import.meta.url
 const demoSpeed = Number(process.env['STANDIN_SPEED'] ?? '1');
 
 /** Builds the appliance once, in order, and returns it serving. On failure what was begun is ended again. */
-export async function compose(loaded: LoadedConfig, terminal: boolean): Promise<Appliance> {
+export async function compose(loaded: LoadedConfig, surroundings: Surroundings): Promise<Appliance> {
   const closers: (() => unknown)[] = [];
   const close = async (): Promise<void> => {
     for (const closer of closers.splice(0).toReversed()) await closer();
   };
   try {
-    return await build(loaded, terminal, closers, close);
+    return await build(loaded, surroundings, closers, close);
   } catch (error) {
     await close();
     throw error;
@@ -128,11 +143,14 @@ export async function compose(loaded: LoadedConfig, terminal: boolean): Promise<
 }
 
 async function build(
-  { config, folder, file }: LoadedConfig,
-  terminal: boolean,
+  loaded: LoadedConfig,
+  { terminal, restart }: Surroundings,
   closers: (() => unknown)[],
   close: () => Promise<void>,
 ): Promise<Appliance> {
+  const { folder } = loaded;
+  const configuration = new LiveSettings(loaded);
+  const { config } = configuration;
   const restored = await restoreStaged(folder);
   const lock = lockFolder(folder);
   closers.push(() => lock.release());
@@ -175,33 +193,32 @@ async function build(
     modelsFolder,
     totalBytes,
   });
-  const { maxWaitSeconds, idleUnloadMinutes, interactiveQueueSeconds } = config.scheduler;
-  const policy = {
-    ...defaultPolicy,
-    maxWaitMs: { ...defaultPolicy.maxWaitMs, interactive: maxWaitSeconds * 1000 },
-    idleUnloadMs: idleUnloadMinutes === null ? null : idleUnloadMinutes * 60_000,
-  };
-  const interactive = interactiveQueueSeconds * 1000;
-  const queue = {
-    totalMs: { ...defaultQueueLimits.totalMs, interactive },
-    perTenantMs: { ...defaultQueueLimits.perTenantMs, interactive: interactive * 0.75 },
-  };
+  let order = orderOf(config);
   const gpu = new Gpu({
     engines,
     probe,
     declaredBytes,
-    budget: {
+    budget: () => ({
       reserveBytes: config.gpu.reserveMib * mib,
       marginBytes: config.gpu.marginMib * mib,
       capBytes: config.gpu.capMib === null ? null : config.gpu.capMib * mib,
-    },
-    policy: () => policy,
-    queue: () => queue,
+    }),
+    defaults: () => ({ text: config.scheduler.defaultText, image: config.scheduler.defaultImage }),
+    policy: () => order.policy,
+    queue: () => order.queue,
     measurements: new Measurements(demo ? null : join(folder, 'measurements.json')),
     pinned: new Set(config.scheduler.pinned),
     log: (level, message, about) => logger[level](about, message),
   });
   closers.push(() => gpu.close());
+  configuration.atOnce(['scheduler.defaultText', 'scheduler.defaultImage', 'operator.isSetUp']);
+  configuration.atOnce(['scheduler.pinned'], () => gpu.setPinned(config.scheduler.pinned));
+  const ordering = ['maxWaitSeconds', 'idleUnloadMinutes', 'interactiveQueueSeconds'];
+  configuration.atOnce(
+    ordering.map((name) => `scheduler.${name}`),
+    () => (order = orderOf(config)),
+  );
+  configuration.atOnce(['gpu.reserveMib', 'gpu.marginMib', 'gpu.capMib'], () => void gpu.budgetChanged());
   const pause = new Pause({
     mode: () => gpu.scheduler.state.mode,
     setMode: (mode) => gpu.scheduler.setMode(mode),
@@ -354,7 +371,21 @@ async function build(
     certificate,
   );
   const tokenFile = join(folder, 'operator-token');
-  const token = operatorToken(tokenFile);
+  const access = new ConsoleAccess(operatorToken(tokenFile));
+  const folders = {
+    gguf: modelsFolder,
+    checkpoint:
+      config.webui.checkpointsFolder ??
+      (config.webui.folder === null ? null : join(config.webui.folder, 'models', 'Stable-diffusion')),
+  };
+  const watched = watchModels(folders.gguf, () => void gpu.refreshEngine('llama-cpp').catch(() => undefined));
+  closers.push(() => watched.close());
+  const downloads = new Downloads({
+    folderOf: (kind) => folders[kind],
+    spaceOf: (path) => new DiskSpace(path, config.storage.floorMib * mib),
+    onDone: (kind) => void gpu.refreshEngine(kind === 'gguf' ? 'llama-cpp' : 'webui').catch(() => undefined),
+  });
+  closers.push(() => downloads.close());
   const backupFolder = backupFolderOf(config, folder);
   const backups = new Backups({
     db,
@@ -384,17 +415,23 @@ async function build(
     host: config.tenant.host,
     certificate,
     address: () => tenantSide.server.address() as AddressInfo,
+    url: () => addressOf(tenantSide, certificate),
   };
   const operatorSide = await operatorApp(
     {
       ...shared,
       files,
       tenantsFile,
-      token,
+      access,
       backups,
       tunnel,
       lan,
-      configuration: { config, file },
+      configuration,
+      downloads,
+      modelsFolder,
+      discover: () => discover(config, modelsFolder),
+      pagesFolder: fileURLToPath(new URL('../build/console/', import.meta.url)),
+      restart,
       pause,
       dataFolder: folder,
     },
@@ -429,6 +466,7 @@ async function build(
     // Thrown where nobody catches it: the appliance stops, and says why (D5).
     void lookThrough(databaseFile, ended.signal);
   }
+  writeFileSync(join(folder, 'run', 'operator-url'), `${operatorUrl}\n`, { mode: 0o600 });
   logger.info({ tenantUrl, operatorUrl, demo: demo !== null }, 'serving');
   return {
     tenantUrl,
@@ -439,7 +477,25 @@ async function build(
     freshKey: demoKey ?? firstKey,
     demoAccounts,
     gpu,
+    consoleLink: () => consoleLink(operatorUrl, access.newCode().code),
     close,
+  };
+}
+
+/** How work is ordered, and how much of it may wait, by the settings. */
+function orderOf({ scheduler }: Config): { policy: Policy; queue: QueueLimits } {
+  const { maxWaitSeconds, idleUnloadMinutes, interactiveQueueSeconds } = scheduler;
+  const interactive = interactiveQueueSeconds * 1000;
+  return {
+    policy: {
+      ...defaultPolicy,
+      maxWaitMs: { ...defaultPolicy.maxWaitMs, interactive: maxWaitSeconds * 1000 },
+      idleUnloadMs: idleUnloadMinutes === null ? null : idleUnloadMinutes * 60_000,
+    },
+    queue: {
+      totalMs: { ...defaultQueueLimits.totalMs, interactive },
+      perTenantMs: { ...defaultQueueLimits.perTenantMs, interactive: interactive * 0.75 },
+    },
   };
 }
 
@@ -462,8 +518,13 @@ async function listen(
     throw error;
   }
   closers.push(() => app.close());
-  const { address, port: actual } = app.server.address() as AddressInfo;
-  return `${tls ? 'https' : 'http'}://${address === '0.0.0.0' ? '127.0.0.1' : address}:${actual}`;
+  return addressOf(app, tls);
+}
+
+/** Where a listener is reached from this machine. */
+function addressOf({ server }: BaseApp, tls: Tls | null): string {
+  const { address, port } = server.address() as AddressInfo;
+  return `${tls ? 'https' : 'http'}://${address === '0.0.0.0' ? '127.0.0.1' : address}:${port}`;
 }
 
 /** The ledger, once it is proven to add up, and what a crash left open given back. */

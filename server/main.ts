@@ -5,12 +5,25 @@ import { loadConfig } from './config/config.ts';
 import { AlreadyRunning } from './db/instance-lock.ts';
 import { LedgerBroken } from './ledger/proof.ts';
 import { limits } from './contract/limits.ts';
+import { tellShell, toldToEnd } from './shell-link.ts';
+
+/** Whoever started us starts us again. */
+const restartCode = 75;
 
 /* Process entry: starts the appliance, says how to use it, and ends it when asked to. */
 try {
-  const appliance = await compose(loadConfig(), process.stderr.isTTY);
-  console.log(welcome(appliance));
-  endOn(appliance);
+  let end = (_code: number): void => undefined;
+  const restarts = process.env['KILNHOUSE_RESTARTS'] === '1';
+  const appliance = await compose(loadConfig(), {
+    terminal: process.stderr.isTTY,
+    restart: restarts ? () => end(restartCode) : null,
+  });
+  const link = appliance.consoleLink();
+  console.log(welcome(appliance, link));
+  end = endOn(appliance);
+  const { tenantUrl, operatorUrl } = appliance;
+  tellShell({ type: 'serving', tenantUrl, operatorUrl, link });
+  toldToEnd(() => end(0));
   // Where compiled code is kept (scripts/bootstrap.mjs), also that of a run which will be killed.
   flushCompileCache();
 } catch (error) {
@@ -21,7 +34,7 @@ try {
   process.exitCode = 1;
 }
 
-function welcome(appliance: Appliance): string {
+function welcome(appliance: Appliance, link: string): string {
   const { tenantUrl, operatorUrl, tokenFile, certificate, demo, freshKey, demoAccounts } = appliance;
   const key = freshKey ?? '<your key>';
   const lines = [
@@ -31,6 +44,7 @@ function welcome(appliance: Appliance): string {
       : 'Kilnhouse is serving.',
     '',
     `  Tenant API     ${tenantUrl}     (documentation: ${tenantUrl}/docs)`,
+    `  Console        ${link}     (works once, for 15 minutes; npm run console makes another)`,
     `  Operator API   ${operatorUrl}     (token in ${tokenFile})`,
   ];
   if (certificate) {
@@ -72,7 +86,8 @@ function welcome(appliance: Appliance): string {
   return lines.join('\n');
 }
 
-function endOn(appliance: Appliance): void {
+/** Returns how to end it. */
+function endOn(appliance: Appliance): (code: number) => void {
   let ending = false;
   const end = (code: number): void => {
     if (ending) return;
@@ -91,4 +106,5 @@ function endOn(appliance: Appliance): void {
       end(1);
     });
   }
+  return end;
 }

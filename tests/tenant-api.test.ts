@@ -502,6 +502,23 @@ test('two models that do not fit together take turns, and everyone is served', a
   expect(status.gpu.reservedBytes).toBeLessThanOrEqual(status.gpu.budgetBytes);
 }, 60_000);
 
+test('what the GPU did for it is counted for every kind of request', async () => {
+  const image = { prompt: 'x', model: 'demo-sd15', width: 64, height: 64, steps: 2 };
+  for (const [path, body] of [
+    ['/v1/chat/completions', chat],
+    ['/v1/chat/completions', { ...chat, model: 'demo-chat-8b', stream: true }],
+    ['/v1/embeddings', { model: 'demo-embed', input: 'hello' }],
+    ['/generate-image', image],
+  ] as const)
+    await (await post(path, body, keys.open)).arrayBuffer();
+  const { data } = (await (await appliance.get('/api/v1/usage', keys.open)).json()) as {
+    data: { byModel: { name: string; gpuSeconds: number }[] };
+  };
+  const seconds = Object.fromEntries(data.byModel.map(({ name, gpuSeconds }) => [name, gpuSeconds]));
+  for (const model of ['demo-chat-3b', 'demo-chat-8b', 'demo-embed', 'demo-sd15'])
+    expect(seconds[model], model).toBeGreaterThan(0);
+});
+
 test('the API describes itself, and its pages open without a key', async () => {
   const document = (await (await fetch(`${appliance.tenantUrl}/openapi.json`)).json()) as { paths: object };
   expect(Object.keys(document.paths)).toEqual(

@@ -11,6 +11,8 @@ export interface Work {
   readonly concurrency: number;
   readonly modelId: string;
   readonly lane: Lane;
+  /** What it is for, for the operator to see. */
+  readonly feature?: string;
   /** What the lease is expected to cost, in GPU milliseconds. */
   readonly costMs: number;
   readonly since: number;

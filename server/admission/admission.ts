@@ -189,6 +189,11 @@ export class Admission {
     return this.#rates.peek(id, plan.requestsPerMinute, performance.now());
   }
 
+  /** Requests that are open now, by tenant, for those that have any. */
+  openByTenant(): ReadonlyMap<string, number> {
+    return this.#openByTenant;
+  }
+
   /** Requests of a tenant that are open now. */
   open(tenantId: string): number {
     return this.#openByTenant.get(tenantId) ?? 0;
@@ -329,6 +334,7 @@ export class Admission {
         weight: tenant.limits.weight,
         concurrency: tenant.limits.concurrent,
         lane: wish.lane,
+        feature: wish.feature,
       },
       onRevoked: (revoked) => {
         open.end = revoked;

@@ -54,8 +54,14 @@ export const Config = Type.Object(
       'The API that tenants use.',
     ),
     operator: group(
-      { port: Port(3051, 'Port of the operator API, always on 127.0.0.1; 0 takes a free one.') },
-      'The API that the console uses.',
+      {
+        port: Port(
+          3051,
+          'Port of the operator API and its console, always on 127.0.0.1; 0 takes a free one.',
+        ),
+        isSetUp: Flag(false, 'Whether the console’s first-run steps are done.'),
+      },
+      'The console and the API that it uses.',
     ),
     demo: Type.Union([Type.Literal('auto'), Type.Literal('always'), Type.Literal('never')], {
       default: 'auto',
@@ -95,6 +101,11 @@ export const Config = Type.Object(
           default: [],
           description: 'Models that are never unloaded for others.',
         }),
+        defaultText: Optional(
+          Type.String(),
+          'The text model for requests that name none; one that is loaded, or the first, when null.',
+        ),
+        defaultImage: Optional(Type.String(), 'The image model for requests that name none; likewise.'),
       },
       'The order of work.',
     ),
@@ -115,6 +126,10 @@ export const Config = Type.Object(
         folder: Optional(
           Type.String(),
           'Folder of AUTOMATIC1111, Forge or SD.Next, for the appliance to start it.',
+        ),
+        checkpointsFolder: Optional(
+          Type.String({ minLength: 1 }),
+          'Its folder of checkpoints, for downloads; models/Stable-diffusion in its folder when null.',
         ),
         python: Optional(Type.String(), 'Its Python; the venv in its folder when null.'),
         flavour: Optional(

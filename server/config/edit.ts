@@ -67,8 +67,8 @@ export function changeSettings(
   const written = JSON.parse(text) as Record<string, unknown>;
   for (const path of [...Object.keys(set), ...reset])
     if (!known.has(path)) throw new InvalidValue('The settings', path, 'is not known here');
-  for (const [path, value] of Object.entries(set)) write(written, path.split('.'), value);
-  for (const path of reset) write(written, path.split('.'), undefined);
+  for (const [path, value] of Object.entries(set)) writeAt(written, path.split('.'), value);
+  for (const path of reset) writeAt(written, path.split('.'), undefined);
   const after = parseChecked(Config, JSON.stringify(written), 'The settings');
   writeFileSync(`${file}.part`, `${JSON.stringify(written, null, 2)}\n`, { mode: 0o600, flush: true });
   renameSync(`${file}.part`, file);
@@ -85,14 +85,18 @@ function isSecretOf({ schema }: Setting): boolean {
   return 'writeOnly' in schema && schema.writeOnly === true;
 }
 
-function valueAt(config: Config, path: readonly string[]): unknown {
+export function valueAt(config: Config, path: readonly string[]): unknown {
   let value: unknown = config;
   for (const name of path) value = (value as Record<string, unknown>)[name];
   return value;
 }
 
 /** Settings lie one group deep, or stand alone. */
-function write(into: Record<string, unknown>, [name = '', inner]: readonly string[], value: unknown): void {
+export function writeAt(
+  into: Record<string, unknown>,
+  [name = '', inner]: readonly string[],
+  value: unknown,
+): void {
   if (inner === undefined) {
     if (value === undefined) delete into[name];
     else into[name] = value;

@@ -107,6 +107,15 @@ export const limits = {
   /** Prompts opened for one search, and in one go. */
   history: { searched: 2_000, searchedAtOnce: 200 },
   page: { max: 100, default: 20 },
+  /** A try-out by the operator, with its wait. */
+  tryMs: 5 * 60_000,
+  console: {
+    /** A link to the console works once, and so long. */
+    codeMs: 15 * 60_000,
+    codes: 20,
+    sessionMs: 30 * 24 * 3_600_000,
+  },
+  download: { urlCharacters: 2_000, atOnce: 2, stallMs: 60_000, kept: 50 },
   idempotency: { keyCharacters: 255, answerBytes: 16 * 1024 * 1024, keptMs: 24 * 3_600_000 },
   /** Priced text without a bound of its own gets this one, so that what it can cost is known before. */
   pricedCompletionTokens: 4_096,

@@ -50,6 +50,7 @@ export const QueueItem = Type.Object({
   waitedMs: Type.Number(),
   reason: Type.String(),
   explanation: Type.String(),
+  feature: Type.String(),
 });
 
 export const DecisionView = Type.Object({
@@ -66,7 +67,7 @@ export const DecisionView = Type.Object({
   note: Nullable(Type.String()),
 });
 
-const GpuView = Type.Object({
+export const GpuView = Type.Object({
   mode: Type.String(),
   totalBytes: Type.Number(),
   budgetBytes: Type.Number(),
@@ -78,7 +79,7 @@ const GpuView = Type.Object({
   dirty: Type.Boolean(),
 });
 
-const MachineView = Type.Object({
+export const MachineView = Type.Object({
   at: Type.Number(),
   card: Nullable(
     Type.Object({

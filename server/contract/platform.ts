@@ -75,6 +75,15 @@ export const UsageReport = Type.Object({
   byFeature: Group('The feature.'),
 });
 
+export const OperatorUsageReport = Type.Object({
+  from: Type.String({ description: 'The first day, in UTC.' }),
+  totals: Type.Object(totals),
+  byDay: Group('The day, in UTC.'),
+  byModel: Group('The model.'),
+  byFeature: Group('The feature.'),
+  byTenant: Group('The tenant.'),
+});
+
 export const Health = Type.Object({ status: Type.String(), version: Type.String(), demo: Type.Boolean() });
 
 export const Readiness = Type.Object({

@@ -1,6 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { CatalogModel } from '../../gpu/catalog.ts';
+import { EngineError } from '../../gpu/engines/engine-error.ts';
 import type { Answer } from '../../gpu/engines/engine.ts';
+import type { Usage } from '../../gpu/engines/usage.ts';
 import type { Gpu, Task } from '../../gpu/gpu.ts';
 import type { Admission, Ticket } from '../admission/admission.ts';
 import { limits } from '../contract/limits.ts';
@@ -96,17 +98,19 @@ async function streamText({ gpu }: GenerationDeps, job: TextJob, held: HeldReply
   held.tellWaiting(() => waitingOf(run));
   const kept = ticket.keepsAnswer ? new KeptStream() : null;
   let passed = 0;
+  let usage: Usage | null = null;
   try {
     for await (const event of run.events) {
       if (event.type === 'event') {
         passed += 1;
         kept?.add(event.bytes);
         await held.write(event.bytes);
-      } else {
-        ticket.settle(event.usage, run.timings, kept?.answer());
-        held.end();
-      }
+      } else ({ usage } = event);
     }
+    if (usage === null) throw new EngineError('broken_stream', 'The engine said no end.');
+    // What it took is known once the lease has ended, which is after the last event.
+    ticket.settle(usage, run.timings, kept?.answer());
+    held.end();
   } catch (error) {
     const cause = causeOf(error, held.signal);
     ticket.void(cause, { completionTokens: passed }, run.timings);

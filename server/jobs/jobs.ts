@@ -343,6 +343,7 @@ export class Jobs {
       weight: tenant.limits.weight,
       concurrency: tenant.limits.concurrent,
       lane: 'batch',
+      feature: job.feature,
     } as const;
     return {
       signal,

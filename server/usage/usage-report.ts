@@ -21,29 +21,39 @@ const sums = `coalesce(sum(requests), 0) as requests, coalesce(sum(succeeded), 0
   coalesce(sum(completion_tokens), 0) as completionTokens, coalesce(sum(images), 0) as images,
   coalesce(sum(gpu_ms), 0) / 1000.0 as gpuSeconds, coalesce(sum(credits), 0) as credits`;
 
-const groups = { byDay: 'day', byModel: 'model', byKey: 'key_id', byFeature: 'feature' } as const;
+const groups = {
+  byDay: 'day',
+  byModel: 'model',
+  byKey: 'key_id',
+  byFeature: 'feature',
+  byTenant: 'tenant',
+} as const;
 
 export type UsageReport = { readonly totals: UsageTotals } & {
   readonly [Group in keyof typeof groups]: readonly (UsageTotals & { readonly name: string })[];
 };
 
-/** What a tenant used since a day (in UTC: 2026-11-20), in all and by day, model, key and feature. */
-export function usageReport(db: Database, tenant: string, since: string): UsageReport {
+/** What a tenant used since a day (in UTC: 2026-11-20), in all and by day, model, key and feature; null: all of them. */
+export function usageReport(db: Database, tenant: string | null, since: string): UsageReport {
+  const whose = tenant === null ? ':tenant is null' : 'tenant = :tenant';
   const by = (group: keyof typeof groups) =>
     db
-      .prepare<[string, string], UsageTotals & { name: string }>(
-        `select ${groups[group]} as name, ${sums} from usage_daily where tenant = ? and day >= ?
+      .prepare<[{ tenant: string | null; since: string }], UsageTotals & { name: string }>(
+        `select ${groups[group]} as name, ${sums} from usage_daily where ${whose} and day >= :since
          group by 1 order by ${group === 'byDay' ? '1 desc' : 'requests desc, 1'}`,
       )
-      .all(tenant, since);
+      .all({ tenant, since });
   const totals = db
-    .prepare<[string, string], UsageTotals>(`select ${sums} from usage_daily where tenant = ? and day >= ?`)
-    .get(tenant, since) as UsageTotals;
+    .prepare<[{ tenant: string | null; since: string }], UsageTotals>(
+      `select ${sums} from usage_daily where ${whose} and day >= :since`,
+    )
+    .get({ tenant, since }) as UsageTotals;
   return {
     totals,
     byDay: by('byDay'),
     byModel: by('byModel'),
     byKey: by('byKey'),
     byFeature: by('byFeature'),
+    byTenant: by('byTenant'),
   };
 }

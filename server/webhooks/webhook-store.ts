@@ -65,7 +65,7 @@ export class WebhookStore {
 
   find(id: string): Webhook | undefined {
     const row = this.#sql.prepare<[string], Row>(`${webhookColumns} where id = ?`).get(id);
-    return row && { ...row, events: JSON.parse(row.events) as string[] };
+    return row && webhookOf(row);
   }
 
   secret({ id, tenant }: Webhook): string {
@@ -81,7 +81,12 @@ export class WebhookStore {
     return this.#sql
       .prepare<[string], Row>(`${webhookColumns} where tenant = ? order by id desc`)
       .all(tenant)
-      .map((row) => ({ ...row, events: JSON.parse(row.events) as string[] }));
+      .map(webhookOf);
+  }
+
+  /** Those of all tenants, newest first. */
+  all(): Webhook[] {
+    return this.#sql.prepare<[], Row>(`${webhookColumns} order by id desc`).all().map(webhookOf);
   }
 
   remove(id: string): void {
@@ -176,4 +181,8 @@ export class WebhookStore {
   sweep(before: number): void {
     this.#sql.prepare('delete from webhook_deliveries where next_at is null and created_at < ?').run(before);
   }
+}
+
+function webhookOf(row: Row): Webhook {
+  return { ...row, events: JSON.parse(row.events) as string[] };
 }

@@ -2,29 +2,25 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import type { Backup } from '../../backup/backups.ts';
 import { stage } from '../../backup/restore.ts';
+import { BackupView } from '../../contract/console.ts';
 import { ErrorBody } from '../../contract/errors.ts';
 import { ApiError } from '../../http/api-error.ts';
 import { moment } from '../../http/envelope.ts';
 import { type OperatorDeps, operatorOf } from './operator-context.ts';
 
 const Params = Type.Object({ id: Type.String({ minLength: 1, maxLength: 40 }) });
-const View = Type.Object({
-  id: Type.String(),
-  at: Type.String(),
-  version: Type.String(),
-  bytes: Type.Integer(),
-  ledgerEntries: Type.Integer(),
-  credits: Type.Integer({ description: 'The sum of all balances.' }),
-  withFiles: Type.Boolean({ description: 'Whether tenants’ files of the last week were copied with it.' }),
-});
-
 /** Backups: what there is, one more, whether one is still good, and going back to one. */
 export const backupRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, deps) => {
   const { backups, audit, dataFolder } = deps;
 
   app.get(
     '/api/backups',
-    { schema: { summary: 'Backups, newest first', response: { 200: Type.Array(View), default: ErrorBody } } },
+    {
+      schema: {
+        summary: 'Backups, newest first',
+        response: { 200: Type.Array(BackupView), default: ErrorBody },
+      },
+    },
     async () => backups.list().map(view),
   );
 
@@ -33,7 +29,7 @@ export const backupRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app,
     {
       schema: {
         summary: 'Make one now; answers when it is whole and was read back',
-        response: { 201: View, default: ErrorBody },
+        response: { 201: BackupView, default: ErrorBody },
       },
     },
     async (request, reply) => {

@@ -55,7 +55,7 @@ export const diagnosticRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (
       'settings.json',
       states.map(({ schema: _, description: __, ...setting }) => setting),
     );
-    add.json('state.json', snapshot(gpu));
+    add.json('state.json', snapshot(deps));
     for (const { id } of gpu.engines()) add.json(`engines/${id}.json`, gpu.logs(id));
     const log = join(dataFolder, 'logs', 'kilnhouse.log');
     if (existsSync(log)) {

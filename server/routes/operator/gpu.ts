@@ -24,7 +24,7 @@ const done = (message: string) => ({ done: true, message });
 /** Engines, models, the queue and the switch: how the operator sees and steers the card. */
 export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (
   app,
-  { gpu, pause, version, demo },
+  { gpu, pause, version, demo, configuration },
 ) => {
   const engineOf = (id: string): string => {
     if (!gpu.hasEngine(id)) throw new ApiError('not_found', `There is no engine "${id}".`);
@@ -130,7 +130,7 @@ export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (
     },
   );
 
-  for (const [action, pinned] of [
+  for (const [action, isPinned] of [
     ['pin', true],
     ['unpin', false],
   ] as const) {
@@ -139,11 +139,33 @@ export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (
       { schema: { summary: `Model: ${action}`, params: Id, response: { 200: Done, default: ErrorBody } } },
       async (request) => {
         const id = modelOf(request.params.id);
-        gpu.pin(id, pinned);
-        return done(pinned ? `${id} stays loaded once it is.` : `${id} may be unloaded for others.`);
+        const others = configuration.config.scheduler.pinned.filter((one) => one !== id);
+        configuration.change({ set: { 'scheduler.pinned': isPinned ? [...others, id] : others } });
+        return done(isPinned ? `${id} stays loaded once it is.` : `${id} may be unloaded for others.`);
       },
     );
   }
+
+  app.post(
+    '/api/models/:id/default',
+    {
+      schema: {
+        summary: 'Take it for requests that name no model',
+        params: Id,
+        response: { 200: Done, default: ErrorBody },
+      },
+    },
+    async (request) => {
+      const id = modelOf(request.params.id);
+      const modality = gpu.model(id)?.modality;
+      if (modality !== 'text' && modality !== 'image')
+        throw new ApiError('conflict', `"${id}" is neither for text nor for images.`);
+      configuration.change({
+        set: { [modality === 'text' ? 'scheduler.defaultText' : 'scheduler.defaultImage']: id },
+      });
+      return done(`${id} is the default for ${modality} now.`);
+    },
+  );
 
   app.get(
     '/api/queue',

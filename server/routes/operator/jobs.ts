@@ -1,23 +1,17 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
+import { JobDetailView, OperatorJobView } from '../../contract/console.ts';
 import { ErrorBody } from '../../contract/errors.ts';
-import { JobParams, JobsQuery, JobView } from '../../contract/jobs.ts';
+import { JobParams, JobsQuery } from '../../contract/jobs.ts';
 import { limits } from '../../contract/limits.ts';
 import { PageOf } from '../../contract/platform.ts';
 import { ApiError } from '../../http/api-error.ts';
+import { moment } from '../../http/envelope.ts';
 import { jobView, pageOf } from '../../http/views.ts';
 import type { JobRecord } from '../../jobs/job-store.ts';
 import { isFinal } from '../../jobs/states.ts';
 import type { Identity } from '../../tenants/tenant.ts';
 import { type OperatorDeps, operatorOf } from './operator-context.ts';
-
-const View = Type.Object({
-  ...JobView.properties,
-  tenant: Type.String(),
-  attempts: Type.Integer(),
-  engineFailures: Type.Integer(),
-  interruptions: Type.Integer({ description: 'How often the appliance stopped while it ran.' }),
-});
 
 /** The jobs of all tenants. What was asked in them is theirs, and not shown here. */
 export const operatorJobRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, deps) => {
@@ -32,12 +26,40 @@ export const operatorJobRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async 
           { ...JobsQuery.properties, tenant: Type.Optional(Type.String({ maxLength: 120 })) },
           { additionalProperties: false },
         ),
-        response: { 200: PageOf(View), default: ErrorBody },
+        response: { 200: PageOf(OperatorJobView), default: ErrorBody },
       },
     },
     async (request) => {
       const { limit = limits.page.default, ...filter } = request.query;
       return pageOf(jobStore.page({ ...filter, limit: limit + 1 }), limit, view);
+    },
+  );
+
+  app.get(
+    '/api/jobs/:id',
+    {
+      schema: {
+        summary: 'One job, with what came out of it and what happened to it',
+        params: JobParams,
+        response: { 200: JobDetailView, default: ErrorBody },
+      },
+    },
+    async (request) => {
+      const job = jobStore.find(request.params.id);
+      if (!job) throw new ApiError('not_found', 'There is no such job.');
+      return {
+        job: view(job),
+        artefacts: jobStore.artefacts(job.id).map(({ id, name, contentType, bytes, createdAt }) => ({
+          id,
+          name,
+          contentType,
+          bytes,
+          createdAt: moment(createdAt),
+        })),
+        events: jobStore
+          .events(job.id, 0)
+          .map(({ sequence, type, at }) => ({ sequence, type, at: moment(at) })),
+      };
     },
   );
 
@@ -47,7 +69,7 @@ export const operatorJobRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async 
       schema: {
         summary: 'Cancel a job, for good; what it had finished is charged',
         params: JobParams,
-        response: { 200: View, default: ErrorBody },
+        response: { 200: OperatorJobView, default: ErrorBody },
       },
     },
     async (request) => {
@@ -68,7 +90,7 @@ export const operatorJobRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async 
         summary:
           'Ask for a job once more that failed, expired or was cancelled; its tenant pays as the first time',
         params: JobParams,
-        response: { 201: View, default: ErrorBody },
+        response: { 201: OperatorJobView, default: ErrorBody },
       },
     },
     async (request, reply) => {

@@ -2,7 +2,8 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { generate } from 'json-merge-patch';
 import type { WebSocket } from 'ws';
 import type { OperatorDeps } from './operator-context.ts';
-import { snapshot, type Snapshot } from './snapshot.ts';
+import type { LiveMessage, LiveState } from '../../contract/console.ts';
+import { snapshot } from './snapshot.ts';
 
 const everyMs = 1_000;
 /** A console that does not read is cut before it costs memory. */
@@ -12,19 +13,20 @@ const maxBufferedBytes = 1024 * 1024;
  * The state of the appliance, live: `{type: "snapshot", state}` first, then once a second what changed as
  * `{type: "patch", patch}`, a JSON merge patch (RFC 7386) on that state.
  */
-export const liveRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, { gpu }) => {
+export const liveRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, deps) => {
+  const { gpu } = deps;
   const consoles = new Set<WebSocket>();
-  let last: Snapshot | null = null;
+  let last: LiveState | null = null;
   let timer: NodeJS.Timeout | null = null;
   let unwatch: (() => void) | null = null;
 
   const tick = (): void => {
     // Through JSON, so that what is compared is what the other side holds.
-    const now = JSON.parse(JSON.stringify(snapshot(gpu))) as Snapshot;
+    const now = JSON.parse(JSON.stringify(snapshot(deps))) as LiveState;
     const patch: unknown = last ? generate(last, now) : undefined;
     last = now;
     if (patch === undefined) return;
-    const message = JSON.stringify({ type: 'patch', patch });
+    const message = JSON.stringify({ type: 'patch', patch } satisfies LiveMessage);
     for (const socket of consoles) {
       if (socket.bufferedAmount > maxBufferedBytes) socket.terminate();
       else socket.send(message);
@@ -39,7 +41,7 @@ export const liveRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, {
     }
     tick();
     consoles.add(socket);
-    socket.send(JSON.stringify({ type: 'snapshot', state: last }));
+    if (last) socket.send(JSON.stringify({ type: 'snapshot', state: last } satisfies LiveMessage));
     socket.on('error', () => socket.terminate());
     socket.on('close', () => {
       consoles.delete(socket);

@@ -1,11 +1,12 @@
-import { timingSafeEqual } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import type { Gpu } from '../../../gpu/gpu.ts';
 import type { Pause } from '../../../gpu/pause.ts';
 import type { Admission } from '../../admission/admission.ts';
 import type { Company } from '../../accounts/company.ts';
 import type { Backups } from '../../backup/backups.ts';
-import type { LoadedConfig } from '../../config/config.ts';
+import type { Found } from '../../config/discovery.ts';
+import type { LiveSettings } from '../../config/live-settings.ts';
+import type { Downloads } from '../../downloads/downloads.ts';
 import type { Actor } from '../../audit/audit-log.ts';
 import { ApiError } from '../../http/api-error.ts';
 import type { Feature } from '../../jobs/feature.ts';
@@ -13,8 +14,10 @@ import type { JobDesk } from '../../jobs/job-desk.ts';
 import type { TenantsWatch } from '../../tenants/tenants-file.ts';
 import type { ExportDeps } from '../../privacy/export.ts';
 import type { LanCertificate } from '../../tls/lan-certificate.ts';
+import type { ConsoleAccess } from '../../operator-access/console-access.ts';
 import type { Tunnel } from '../../tunnel/tunnel.ts';
 import type { FileTenants } from '../../tenants/file-tenants.ts';
+import type { WebhookStore } from '../../webhooks/webhook-store.ts';
 
 /** What the operator routes are given. */
 export interface OperatorDeps extends ExportDeps {
@@ -22,20 +25,29 @@ export interface OperatorDeps extends ExportDeps {
   readonly pause: Pause;
   readonly admission: Admission;
   readonly company: Company;
-  readonly configuration: Pick<LoadedConfig, 'config' | 'file'>;
+  readonly configuration: LiveSettings;
   readonly backups: Backups;
   readonly tunnel: Tunnel;
   readonly lan: {
     readonly host: string;
     readonly certificate: LanCertificate | null;
     readonly address: () => { port: number };
+    /** The tenant API, as it is reached from this machine. */
+    readonly url: () => string;
   };
+  readonly downloads: Downloads;
+  readonly modelsFolder: string;
+  readonly discover: () => Promise<Found>;
+  readonly webhooks: WebhookStore;
+  readonly pagesFolder: string;
+  /** Ends the appliance so that whoever started it starts it again; null where nobody would. */
+  readonly restart: (() => void) | null;
   readonly dataFolder: string;
   readonly jobDesk: JobDesk;
   readonly features: ReadonlyMap<string, Feature<unknown>>;
   readonly files: FileTenants;
   readonly tenantsFile: TenantsWatch;
-  readonly token: string;
+  readonly access: ConsoleAccess;
   readonly version: string;
   readonly demo: boolean;
 }
@@ -51,7 +63,7 @@ const loopback = new Set(['127.0.0.1', 'localhost', '[::1]']);
  * Lets in whoever holds the token, comes by one of our own names, and from no other page. That a caller is on this
  * machine proves nothing: the tunnel is as well, and so is every web page in the operator's browser.
  */
-export function checkOperator(request: FastifyRequest, token: string): void {
+export function checkOperator(request: FastifyRequest, access: ConsoleAccess): void {
   const port = request.socket.localPort;
   if (!isOwnHost(request.headers.host, port)) {
     throw new ApiError('misdirected_request', 'The operator API is reached as 127.0.0.1 or localhost only.');
@@ -60,10 +72,12 @@ export function checkOperator(request: FastifyRequest, token: string): void {
   if (origin !== undefined && !isOwnOrigin(origin, port)) {
     throw new ApiError('forbidden', 'Requests from other web pages are refused.');
   }
-  if (!sameToken(tokenOf(request), token)) {
+  // The console's own files, and the door itself.
+  if (request.routeOptions.config.open === true) return;
+  if (!access.isGood(tokenOf(request))) {
     throw new ApiError(
       'invalid_api_key',
-      'The operator token is missing or wrong; it lies in the file operator-token of the data folder.',
+      'Open a session first, or send the operator token; it lies in the file operator-token of the data folder.',
     );
   }
 }
@@ -88,9 +102,4 @@ function isOwnOrigin(origin: string, port: number | undefined): boolean {
   } catch {
     return false;
   }
-}
-
-function sameToken(given: string, token: string): boolean {
-  const [a, b] = [Buffer.from(given), Buffer.from(token)];
-  return a.length === b.length && timingSafeEqual(a, b);
 }

@@ -1,27 +1,12 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { InvalidValue } from '../../config/checked.ts';
-import { changeSettings, settingStates } from '../../config/edit.ts';
+import { settingStates } from '../../config/edit.ts';
+import { SettingsView } from '../../contract/console.ts';
 import { ErrorBody } from '../../contract/errors.ts';
-import { Nullable } from '../../contract/platform.ts';
 import { ApiError } from '../../http/api-error.ts';
 import { type OperatorDeps, operatorOf } from './operator-context.ts';
 
-const View = Type.Array(
-  Type.Object({
-    path: Type.String(),
-    description: Type.String(),
-    schema: Type.Unknown({ description: 'What it may be, as JSON Schema.' }),
-    default: Type.Unknown(),
-    secret: Type.Boolean({ description: 'Only whether it is set is shown.' }),
-    value: Type.Unknown({ description: 'In effect now.' }),
-    next: Type.Unknown({ description: 'In effect after the next start, where that is another.' }),
-    pending: Type.Boolean({ description: 'Whether it takes a restart to come into effect.' }),
-    decidedBy: Nullable(Type.String(), {
-      description: 'The variable that decides it, whatever is set here.',
-    }),
-  }),
-);
 const Change = Type.Object(
   {
     set: Type.Optional(Type.Record(Type.String({ maxLength: 100 }), Type.Unknown())),
@@ -40,7 +25,7 @@ export const settingsRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (
     {
       schema: {
         summary: 'Every setting, as it is and as it will be',
-        response: { 200: View, default: ErrorBody },
+        response: { 200: SettingsView, default: ErrorBody },
       },
     },
     async () => view(),
@@ -50,13 +35,13 @@ export const settingsRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (
     '/api/settings',
     {
       schema: {
-        summary: 'Change settings, all of them or none; they come into effect at the next start',
+        summary: 'Change settings, all of them or none; each says whether it waits for the next start',
         body: Change,
-        response: { 200: View, default: ErrorBody },
+        response: { 200: SettingsView, default: ErrorBody },
       },
     },
     async (request) => {
-      const changes = told(() => changeSettings(configuration.file, request.body));
+      const changes = told(() => configuration.change(request.body));
       if (changes.length > 0) {
         const sides = ['before', 'after'] as const;
         const [before, after] = sides.map((side) =>
@@ -78,6 +63,7 @@ export const settingsRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (
         ...shown,
         secret: isSecret,
         pending: isPending,
+        atOnce: configuration.isAtOnce(shown.path),
       }),
     );
   }

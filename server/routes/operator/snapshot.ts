@@ -1,8 +1,11 @@
 import type { EngineStatus } from '../../../gpu/engine-care.ts';
-import type { Gpu } from '../../../gpu/gpu.ts';
+import type { Static } from 'typebox';
 import type { ModelStatus } from '../../../gpu/model-book.ts';
 import type { Sample } from '../../../gpu/telemetry/telemetry.ts';
 import { reasons, type Standing } from '../../../gpu/vram/explain.ts';
+import type { LiveItem, LiveState } from '../../contract/console.ts';
+import { alertsOf } from './alerts.ts';
+import type { OperatorDeps } from './operator-context.ts';
 
 /** One waiting piece of work, as the operator sees it. */
 export function queueItem({ work, position, etaMs, reason }: Standing) {
@@ -16,6 +19,7 @@ export function queueItem({ work, position, etaMs, reason }: Standing) {
     waitedMs: Math.round(performance.now() - work.since),
     reason,
     explanation: reasons[reason],
+    feature: work.feature ?? '',
   };
 }
 
@@ -38,20 +42,74 @@ export function machineView(sample: Sample | undefined) {
   };
 }
 
-/** Everything the console shows live, by id, so that a change can be sent as a merge patch. */
-export function snapshot(gpu: Gpu) {
-  const decisions = gpu.scheduler.decisions();
+/** In steps of some seconds, coarser further away: what is not said anew is not sent. */
+function startsAt({ etaMs }: Standing, now: number): number | null {
+  if (etaMs === null) return null;
+  const stepMs = etaMs < 15_000 ? 1_000 : etaMs < 120_000 ? 10_000 : 60_000;
+  return Math.round((now + etaMs) / stepMs) * stepMs;
+}
+
+function liveItem(standing: Standing, now: number): Static<typeof LiveItem> {
+  const { work, reason } = standing;
   return {
-    gpu: gpu.status(),
-    machine: machineView(gpu.telemetry.latest()),
-    engines: byId(gpu.engines().map(engineView)),
-    models: byId(gpu.models().map(modelView)),
-    queue: byId(gpu.scheduler.standings().map(queueItem)),
-    // The last of them: the whole record has a route of its own.
-    decisions: Object.fromEntries(decisions.slice(-50).map((decision) => [decision.sequence, decision])),
+    id: work.id,
+    tenant: work.tenant,
+    model: work.modelId,
+    feature: work.feature ?? '',
+    lane: work.lane,
+    reason,
+    since: Math.round(performance.timeOrigin + work.since),
+    startsAt: startsAt(standing, now),
   };
 }
-export type Snapshot = ReturnType<typeof snapshot>;
+
+type Sources = Pick<
+  OperatorDeps,
+  'gpu' | 'pause' | 'tunnel' | 'tenantsFile' | 'admission' | 'version' | 'demo' | 'lan'
+>;
+
+/** Everything the console shows live, by id, so that a change can be sent as a merge patch. */
+export function snapshot(sources: Sources): LiveState {
+  const { gpu, pause, tunnel, tenantsFile, admission, version, demo, lan } = sources;
+  const now = Date.now();
+  const [status, engines, models, tunnelStatus] = [
+    gpu.status(),
+    gpu.engines(),
+    gpu.models(),
+    tunnel.status(),
+  ];
+  const { state, address, problem } = tunnelStatus;
+  const alerts = alertsOf({
+    gpu: status,
+    engines,
+    models,
+    tenantsProblem: tenantsFile.problem(),
+    tunnelFailure:
+      state === 'failed' || state === 'reconnecting' ? (problem ?? 'It lost its connection.') : null,
+  });
+  return {
+    version,
+    demo,
+    tenantUrl: lan.url(),
+    gpu: status,
+    pause: { ...pause.status() },
+    machine: machineView(gpu.telemetry.latest()),
+    engines: byId(engines.map(engineView)),
+    models: byId(models.map(modelView)),
+    queue: byId(gpu.scheduler.standings().map((standing) => liveItem(standing, now))),
+    reasons,
+    // The last of them: the whole record has a route of its own.
+    decisions: Object.fromEntries(
+      gpu.scheduler
+        .decisions()
+        .slice(-50)
+        .map((decision) => [decision.sequence, decision]),
+    ),
+    alerts: byId(alerts),
+    tunnel: { state, address },
+    running: Object.fromEntries(admission.openByTenant()),
+  };
+}
 
 function byId<Item extends { id: string }>(items: readonly Item[]): Record<string, Item> {
   return Object.fromEntries(items.map((item) => [item.id, item]));

@@ -1,22 +1,14 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
+import { TunnelView } from '../../contract/console.ts';
 import { ErrorBody } from '../../contract/errors.ts';
-import { Nullable } from '../../contract/platform.ts';
 import { type OperatorDeps, operatorOf } from './operator-context.ts';
-
-const View = Type.Object({
-  state: Type.String({ description: 'off, starting, up, reconnecting or failed.' }),
-  mode: Type.String({ description: 'quick, with an address that is new at each start, or named.' }),
-  address: Nullable(Type.String(), { description: 'Where the world reaches the tenant API.' }),
-  connections: Type.Integer({ description: 'To Cloudflare’s edge.' }),
-  problem: Nullable(Type.String(), { description: 'Why it is not up, and what to do.' }),
-});
 
 /** The way from the internet to the tenant API. */
 export const tunnelRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, { tunnel, audit }) => {
   app.get(
     '/api/tunnel',
-    { schema: { summary: 'How the tunnel stands', response: { 200: View, default: ErrorBody } } },
+    { schema: { summary: 'How the tunnel stands', response: { 200: TunnelView, default: ErrorBody } } },
     async () => ({ ...tunnel.status() }),
   );
 
@@ -25,7 +17,7 @@ export const tunnelRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app,
     {
       schema: {
         summary: 'Open it: the tenant API, and nothing else, can be reached from the internet',
-        response: { 200: View, default: ErrorBody },
+        response: { 200: TunnelView, default: ErrorBody },
       },
     },
     async (request) => {
@@ -37,7 +29,7 @@ export const tunnelRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app,
 
   app.post(
     '/api/tunnel/stop',
-    { schema: { summary: 'Shut it', response: { 200: View, default: ErrorBody } } },
+    { schema: { summary: 'Shut it', response: { 200: TunnelView, default: ErrorBody } } },
     async (request) => {
       await tunnel.stop();
       audit.add(operatorOf(request), { action: 'tunnel.stop' });

@@ -1,0 +1,72 @@
+import type { Static } from 'typebox';
+import type { EngineStatus } from '../../../gpu/engine-care.ts';
+import type { GpuStatus } from '../../../gpu/gpu.ts';
+import type { ModelStatus } from '../../../gpu/model-book.ts';
+import type { Alert } from '../../contract/console.ts';
+
+interface Condition {
+  readonly gpu: Pick<GpuStatus, 'readable' | 'declared' | 'dirty'>;
+  readonly engines: readonly Pick<EngineStatus, 'id' | 'title' | 'health' | 'failure'>[];
+  readonly models: readonly Pick<ModelStatus, 'id' | 'spilled'>[];
+  readonly tenantsProblem: string | null;
+  readonly tunnelFailure: string | null;
+}
+
+/** What the operator should know of, and what to do about it: the same for console, tray and notifications. Pure. */
+export function alertsOf(now: Condition): Static<typeof Alert>[] {
+  const alerts: Static<typeof Alert>[] = [];
+  for (const { id, title, health, failure } of now.engines) {
+    if (health !== 'failing') continue;
+    alerts.push({
+      id: `engine:${id}`,
+      level: 'error',
+      title: `${title} does not work`,
+      advice: `${failure ?? 'It does not answer.'} It is tried again by itself; its log says more.`,
+      page: '/engines',
+    });
+  }
+  if (!now.gpu.readable && !now.gpu.declared)
+    alerts.push({
+      id: 'gpu:unreadable',
+      level: 'error',
+      title: 'The card cannot be read',
+      advice: 'Nothing new is loaded until it can. Look whether nvidia-smi answers in a terminal.',
+      page: '/',
+    });
+  if (now.gpu.dirty)
+    alerts.push({
+      id: 'gpu:dirty',
+      level: 'warning',
+      title: 'Video memory did not come back',
+      advice: 'An unload did not free what it should have. If it stays so, restart the engine that held it.',
+      page: '/engines',
+    });
+  for (const { id, spilled } of now.models) {
+    if (!spilled) continue;
+    alerts.push({
+      id: `model:${id}`,
+      level: 'warning',
+      title: `${id} has spilled into system memory`,
+      advice:
+        'It became several times slower. In the NVIDIA Control Panel set "CUDA - Sysmem Fallback Policy" to "Prefer No Sysmem Fallback", or use a smaller model.',
+      page: '/models',
+    });
+  }
+  if (now.tenantsProblem !== null)
+    alerts.push({
+      id: 'tenants:file',
+      level: 'error',
+      title: 'tenants.json has a mistake',
+      advice: `${now.tenantsProblem} What was in force before it stays so.`,
+      page: '/tenants',
+    });
+  if (now.tunnelFailure !== null)
+    alerts.push({
+      id: 'tunnel',
+      level: 'error',
+      title: 'The tunnel is not open',
+      advice: now.tunnelFailure,
+      page: '/network',
+    });
+  return alerts;
+}
