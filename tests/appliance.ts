@@ -18,6 +18,8 @@ export interface Options {
   /** Faults of the stand-ins from the start on. */
   readonly faults?: string;
   readonly tenants?: object;
+  /** Another server than that of the sources. */
+  readonly program?: string;
   /** Gives its data a disk of its own, of so many MiB (Linux: a mount in a namespace of its own). */
   readonly diskMib?: number;
 }
@@ -74,7 +76,7 @@ export class TestAppliance {
     const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'kilnhouse-'));
     if (options.config) writeFileSync(join(folder, 'config.json'), JSON.stringify(options.config));
     if (options.tenants) writeFileSync(join(folder, 'tenants.json'), JSON.stringify(options.tenants));
-    const program = [process.execPath, join(root, 'server/main.ts')];
+    const program = [process.execPath, options.program ?? join(root, 'server/main.ts')];
     const disk = options.diskMib === undefined ? [] : onOwnDisk(options.diskMib);
     const [command = '', ...args] = [...disk, ...program];
     const child = spawn(command, args, {

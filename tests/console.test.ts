@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { AxeBuilder } from '@axe-core/playwright';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
+import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { TestAppliance } from './appliance.ts';
 import { startBrowser } from './browser.ts';
@@ -88,7 +89,7 @@ async function expectAccessible(on = page): Promise<void> {
   ).toEqual([]);
 }
 
-/** Work for the queue to show: `count` chats that wait for each other. */
+/** Work for the queue to show: chats that wait for each other. The stand-ins are twenty times as fast as life. */
 function keepBusy(count: number): Promise<unknown> {
   const body = { model: 'demo-chat-8b', stream: true, messages: [{ role: 'user', content: 'hello' }] };
   return Promise.allSettled(
@@ -165,8 +166,10 @@ describe.each(['dark', 'light'] as const)('every page, %s', (colorScheme) => {
   test('can be read by everybody, and breaks nothing', async () => {
     const own = await newContext({ colorScheme, reducedMotion: 'reduce' });
     const on = await newPage(own);
+    appliance.faults('latency=30000');
     const work = keepBusy(12);
     await enter('/', on);
+    await on.getByRole('region', { name: 'Queue' }).getByText('demo-chat-8b').first().waitFor();
     for (const [path, title] of pages) {
       await show(path, on);
       await on.getByRole('heading', { level: 1, name: title }).waitFor();
@@ -174,8 +177,12 @@ describe.each(['dark', 'light'] as const)('every page, %s', (colorScheme) => {
       if (!keepsScreenshots) continue;
       mkdirSync(screenshots, { recursive: true });
       const name = path === '/' ? 'dashboard' : path.slice(1);
-      await on.screenshot({ path: join(screenshots, `${name}-${colorScheme}.png`) });
+      const file = join(screenshots, `${name}-${colorScheme}.png`);
+      await sharp(await on.screenshot())
+        .png({ palette: true, effort: 10 })
+        .toFile(file);
     }
+    appliance.faults('');
     await work;
     await own.close();
     expect(complaints).toEqual([]);
@@ -206,7 +213,7 @@ describe('the dashboard', () => {
   test('the card, and who waits for what and why', async () => {
     await enter();
     await page.getByRole('img', { name: /^Video memory\. / }).waitFor();
-    appliance.faults('latency=2000');
+    appliance.faults('latency=40000');
     const work = keepBusy(16);
     const queue = page.getByRole('region', { name: 'Queue' });
     await queue.getByText('demo-chat-8b').first().waitFor();

@@ -83,6 +83,29 @@ describe('layers: a planted violation of each rule is found', () => {
       { 'server/a.ts': "import { x } from '../tests/b.ts';\nexport const y = x;\n", 'tests/b.ts': exported },
     ],
     [
+      'a page imports the server',
+      {
+        'renderer/a.ts': "import { x } from '../server/b.ts';\nexport const y = x;\n",
+        'server/b.ts': exported,
+      },
+    ],
+    [
+      'a page imports Node',
+      { 'renderer/a.ts': "import { join } from 'node:path';\nexport const y = join;\n" },
+    ],
+    [
+      'the shell imports a page',
+      {
+        'electron/a.ts': "import { x } from '../renderer/b.ts';\nexport const y = x;\n",
+        'renderer/b.ts': exported,
+      },
+    ],
+    [
+      'the shell imports gpu',
+      { 'electron/a.ts': "import { x } from '../gpu/b.ts';\nexport const y = x;\n", 'gpu/b.ts': exported },
+    ],
+    ['a test imports Electron', { 'tests/a.ts': "import { app } from 'electron';\nexport const y = app;\n" }],
+    [
       'two files import each other',
       {
         'server/a.ts': "import { y } from './b.ts';\nexport const x = (): number => y();\n",
@@ -98,6 +121,9 @@ describe('layers: a planted violation of each rule is found', () => {
       lint({
         'server/a.ts': "import { x } from '../gpu/b.ts';\nexport const y = x;\n",
         'gpu/b.ts': exported,
+        'renderer/a.ts': "import { z } from '../server/contract/c.ts';\nexport const y = z;\n",
+        'server/contract/c.ts': 'export const z = 1;\n',
+        'electron/a.ts': "import { app } from 'electron';\nexport const y = app;\n",
       }),
     ).not.toMatch(/restricted|cycle/);
   });

@@ -1,9 +1,9 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { processes } from '../supervisor/processes.ts';
 import { type CardSample, parseSmi } from './nvidia-parse.ts';
+import { nodePath, programBeside } from '../program.ts';
 
 export type Reading =
   | { readonly kind: 'card'; readonly card: CardSample }
@@ -97,7 +97,8 @@ export class NvidiaProbe implements GpuProbe {
   }
 
   #start(): ChildProcess {
-    const reader = fork(fileURLToPath(new URL('nvidia-smi-reader.ts', import.meta.url)), {
+    const reader = fork(programBeside(import.meta.url, 'nvidia-smi-reader'), {
+      execPath: nodePath,
       env: { ...process.env, PATH: this.#path },
       detached: process.platform !== 'win32',
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],

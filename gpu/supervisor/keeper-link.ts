@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { childEnv } from './child-env.ts';
+import { nodePath, programBeside } from '../program.ts';
 
 /** Our end of the keeper: it is started with the first child and told of every one. */
 export class KeeperLink {
@@ -35,8 +35,8 @@ export class KeeperLink {
   }
 
   #start(): void {
-    const script = fileURLToPath(new URL('keeper.ts', import.meta.url));
-    const keeper = spawn(process.execPath, [script, this.#owner], {
+    const script = programBeside(import.meta.url, 'keeper');
+    const keeper = spawn(nodePath, [script, this.#owner], {
       stdio: ['pipe', 'ignore', 'ignore'],
       detached: true,
       windowsHide: true,

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { Worker } from 'node:worker_threads';
 import { databaseName, type Manifest } from './manifest.ts';
+import { programBeside } from '../../gpu/program.ts';
 
 /** What was found in a copied database. */
 export interface DatabaseVerdict {
@@ -18,7 +19,7 @@ export interface DatabaseVerdict {
 /** Reads a database through: pages, references, and the whole ledger. Rejects when it cannot be read at all. */
 export function verifyDatabase(file: string): Promise<DatabaseVerdict> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL('verify-worker.ts', import.meta.url), { workerData: file });
+    const worker = new Worker(programBeside(import.meta.url, 'verify-worker'), { workerData: file });
     worker.once('message', resolve);
     worker.once('error', reject);
     worker.once('exit', () => reject(new Error('It could not be read.')));

@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import type { Database } from 'better-sqlite3';
+import { programBeside } from '../../gpu/program.ts';
 
 /** A file up to this size is looked through in a moment, before anything is served from it. */
 const smallBytes = 64 * 1024 ** 2;
@@ -29,7 +30,7 @@ export function demandHealth(db: Database): void {
  * Resolves as well when it is told to stop.
  */
 export async function lookThrough(file: string, signal: AbortSignal): Promise<void> {
-  const worker = new Worker(new URL('health-worker.ts', import.meta.url), { workerData: file });
+  const worker = new Worker(programBeside(import.meta.url, 'health-worker'), { workerData: file });
   worker.unref();
   const stop = (): void => void worker.terminate();
   signal.addEventListener('abort', stop);

@@ -1,6 +1,6 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { nodePath, programBeside } from '../../gpu/program.ts';
 import { freePorts } from '../free-ports.ts';
 
 /** Where the stand-ins are, and how they are started: what discovery would have found of real engines. */
@@ -26,8 +26,8 @@ export async function prepareDemo(folder: string, speed: number): Promise<DemoMa
   const binFolder = join(folder, 'bin');
   mkdirSync(binFolder, { recursive: true });
   const env = { STANDIN_DIR: folder, STANDIN_SPEED: String(speed) };
-  writeCommand(binFolder, 'nvidia-smi', scriptOf('nvidia-smi.ts'), env);
-  const lmsPath = writeCommand(binFolder, 'lms', scriptOf('lm-studio/lms.ts'), env);
+  writeCommand(binFolder, 'nvidia-smi', scriptOf('nvidia-smi'), env);
+  const lmsPath = writeCommand(binFolder, 'lms', scriptOf('lm-studio/lms'), env);
   const [lmStudioPort = 0, webuiPort = 0] = await freePorts(2);
   return {
     binFolder,
@@ -35,9 +35,9 @@ export async function prepareDemo(folder: string, speed: number): Promise<DemoMa
     lmStudioPort,
     webuiPort,
     webui: {
-      command: process.execPath,
+      command: nodePath,
       folder,
-      args: [scriptOf('webui/server.ts'), '--port', String(webuiPort)],
+      args: [scriptOf('webui/server'), '--port', String(webuiPort)],
       env,
     },
   };
@@ -54,14 +54,14 @@ function writeCommand(
   if (process.platform === 'win32') {
     const path = join(folder, `${name}.cmd`);
     const lines = settings.map(([key, value]) => `@set "${key}=${value}"`);
-    writeFileSync(path, [...lines, `@"${process.execPath}" "${script}" %*`, ''].join('\r\n'));
+    writeFileSync(path, [...lines, `@"${nodePath}" "${script}" %*`, ''].join('\r\n'));
     return path;
   }
   const path = join(folder, name);
   const exports = settings.map(([key, value]) => `export ${key}=${quote(value)}`);
   writeFileSync(
     path,
-    ['#!/bin/sh', ...exports, `exec ${quote(process.execPath)} ${quote(script)} "$@"`, ''].join('\n'),
+    ['#!/bin/sh', ...exports, `exec ${quote(nodePath)} ${quote(script)} "$@"`, ''].join('\n'),
   );
   chmodSync(path, 0o755);
   return path;
@@ -72,5 +72,5 @@ function quote(text: string): string {
 }
 
 function scriptOf(name: string): string {
-  return fileURLToPath(new URL(`../../gpu/stand-ins/${name}`, import.meta.url));
+  return programBeside(import.meta.url, `../../gpu/stand-ins/${name}`);
 }

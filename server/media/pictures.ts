@@ -1,9 +1,9 @@
 import { open } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
 import { limits } from '../contract/limits.ts';
 import { ApiError } from '../http/api-error.ts';
 import type { PictureResult, PictureSource, PictureWork } from './picture-work.ts';
 import { ToolDied, ToolProcess, ToolRefusal } from './tool-process.ts';
+import { programBeside } from '../../gpu/program.ts';
 
 /** Pictures that came from outside, made harmless and fit for use by a process that can die of them. */
 export class Pictures {
@@ -11,7 +11,7 @@ export class Pictures {
 
   constructor(env: Readonly<Record<string, string>>) {
     const { requestMs, idleMs } = limits.pictureProcess;
-    const program = fileURLToPath(new URL('picture-process.ts', import.meta.url));
+    const program = programBeside(import.meta.url, 'picture-process');
     this.#tool = new ToolProcess({ program, env, requestMs, idleMs });
   }
 

@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import pLimit, { type LimitFunction } from 'p-limit';
+import { nodePath } from '../../gpu/program.ts';
 
 interface ToolOptions {
   /** The program: it answers what arrives with `serveTool`. */
@@ -74,6 +75,7 @@ export class ToolProcess {
   #start(): ChildProcess {
     const { program, env } = this.#options;
     const child = fork(program, {
+      execPath: nodePath,
       env,
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],

@@ -1,6 +1,6 @@
-import { fileURLToPath } from 'node:url';
 import { limits } from '../contract/limits.ts';
 import { ToolProcess } from '../media/tool-process.ts';
+import { programBeside } from '../../gpu/program.ts';
 
 /** How sure the classifier is of each kind, 0 to 1; they add up to 1. */
 export interface ImageScores {
@@ -17,7 +17,7 @@ export class ImageClassifier {
 
   constructor(env: Readonly<Record<string, string>>) {
     const { requestMs, idleMs } = limits.classifier;
-    const program = fileURLToPath(new URL('classifier-process.ts', import.meta.url));
+    const program = programBeside(import.meta.url, 'classifier-process');
     this.#tool = new ToolProcess({ program, env, requestMs, idleMs });
   }
 

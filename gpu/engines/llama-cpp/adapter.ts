@@ -1,7 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { SupervisedChild, Supervisor } from '../../supervisor/supervisor.ts';
 import { estimateTextBytes } from '../../vram/estimate.ts';
 import { EngineError } from '../engine-error.ts';
@@ -22,6 +21,7 @@ import type {
 import { EngineHttp, field, type HttpLimits } from '../http.ts';
 import { relayCompletion, relayEmbeddings, relayText } from '../openai-wire.ts';
 import { type GgufHeader, readGgufHeader } from './gguf-header.ts';
+import { nodePath, programBeside } from '../../program.ts';
 
 export interface LlamaCppOptions {
   readonly id: string;
@@ -64,8 +64,8 @@ export class LlamaCpp implements Engine {
     });
     this.#child = options.supervisor.child({
       id: options.id,
-      command: process.execPath,
-      args: [fileURLToPath(new URL('worker.ts', import.meta.url)), socketPath],
+      command: nodePath,
+      args: [programBeside(import.meta.url, 'worker'), socketPath],
       port: null,
       probe: async (signal) => {
         const gpu = field(await this.#http.json('/health', { signal, timeoutMs: startTimeoutMs }), 'gpu');

@@ -2,9 +2,9 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { demoModels } from './models.ts';
+import { programBeside } from '../../program.ts';
 
 /* Stands in for LM Studio's command line: people's words on stderr, --json alone on stdout, its odd exit codes. */
 const folder = process.env['STANDIN_DIR'] ?? '.';
@@ -43,7 +43,7 @@ async function daemon(): Promise<Daemon | null> {
 async function wake(): Promise<Daemon> {
   const known = await daemon();
   if (known) return known;
-  const script = fileURLToPath(new URL('server.ts', import.meta.url));
+  const script = programBeside(import.meta.url, 'server');
   spawn(process.execPath, [script], { detached: true, stdio: 'ignore' }).unref();
   for (let tries = 0; tries < 200; tries += 1) {
     await delay(50);
