@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { cpuSeconds, type Program, residentMib, start, startAppliance, stop } from './gateway/programs.ts';
 import { requestsPerSecond } from './gateway/requests.ts';
 import { type StreamFigures, streams } from './gateway/streams.ts';
+import { benchConsole } from './console/console.ts';
 import { benchJobStore } from './jobs/store.ts';
 import { benchManyJobs, benchWatchers } from './jobs/served.ts';
 import { benchKeys, benchPairs, benchProof } from './money/ledger.ts';
@@ -9,7 +10,7 @@ import { benchPriced } from './money/priced.ts';
 import { reportScheduler } from './scheduler/report.ts';
 import { printTable } from './table.ts';
 
-/* npm run bench [scheduler] [requests] [streams] [idle] [money] [jobs]: ratios against a baseline of the same run, as tables. */
+/* npm run bench [scheduler] [requests] [streams] [idle] [money] [jobs] [console]: ratios against a baseline of the same run, as tables. */
 const wanted = new Set(process.argv.slice(2));
 const runs = (name: string): boolean => wanted.size === 0 || wanted.has(name);
 
@@ -23,6 +24,7 @@ if (runs('jobs')) {
   await benchManyJobs();
   await benchWatchers();
 }
+if (runs('console')) await benchConsole();
 
 /** Upstream, bare proxy and appliance side by side; each program a process of its own. */
 async function withPrograms(

@@ -1,4 +1,7 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import OpenAI from 'openai';
@@ -36,6 +39,27 @@ test('a machine with no engine and one GGUF file serves real text from it, and n
     expect(data[0]?.embedding.length).toBeGreaterThan(8);
     const [engine] = await appliance.operator('/api/engines');
     expect(engine).toMatchObject({ id: 'llama-cpp', demo: false, ownership: 'ours', health: 'ready' });
+    // Files come and go: by a download, and by hand.
+    const names = async (): Promise<string[]> =>
+      (await appliance.operator('/api/models')).map(({ id }: { id: string }) => id).toSorted();
+    const bytes = tinyGguf(7);
+    const host = createServer((_, response) => response.end(bytes));
+    await new Promise<void>((resolve) => host.listen(0, '127.0.0.1', resolve));
+    const { port } = host.address() as AddressInfo;
+    const wanted = {
+      kind: 'gguf',
+      url: `http://127.0.0.1:${port}/second.gguf`,
+      sha256: createHash('sha256').update(bytes).digest('hex'),
+    };
+    expect(await appliance.operator('/api/downloads', 'POST', wanted)).toMatchObject({ name: 'second.gguf' });
+    await appliance.until(async () => (await names()).join() === 'second,tiny');
+    expect((await appliance.operator('/api/downloads'))[0]).toMatchObject({
+      state: 'done',
+      sha256: wanted.sha256,
+    });
+    host.close();
+    rmSync(join(folder, 'models', 'second.gguf'));
+    await appliance.until(async () => (await names()).join() === 'tiny');
     appliance.process.kill('SIGKILL');
     await appliance.until(async () => (await survivorsOf(appliance)).length === 0, 3_000);
   } finally {

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execFileSync, spawn } from 'node:child_process';
 import { request as httpRequest } from 'node:http';
@@ -263,6 +263,117 @@ test('settings: changed for the next start, audited, and refused with their plac
   expect(items).toHaveLength(2);
   expect(items[1].after).toEqual({ 'log.files': 14, 'mail.password': '(set)' });
   expect(JSON.stringify(items)).not.toContain('canary');
+});
+
+describe('D8: sessions of the console', () => {
+  const open = (proof: string) =>
+    fetch(`${appliance.operatorUrl}/api/session`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ proof }),
+    });
+
+  test('a link opens one, once; it does what the token does', async () => {
+    const { url } = await appliance.operator('/api/session/links', 'POST');
+    const opened = await open(url.split('/').at(-1));
+    const { token } = (await opened.json()) as { token: string };
+    expect((await open(url.split('/').at(-1))).status).toBe(401);
+    const host = `127.0.0.1:${port}`;
+    expect((await ask('/api/status', { host, authorization: `Bearer ${token}` })).status).toBe(200);
+    expect((await ask('/api/status', { host, authorization: `Bearer ${token}x` })).status).toBe(401);
+    const socket = new WebSocket(`ws://${host}/api/live`, ['kilnhouse', `token.${token}`]);
+    await new Promise((resolve) => socket.once('message', resolve));
+    expect(socket.protocol, 'what is secret is not said back').toBe('kilnhouse');
+    socket.close();
+  });
+
+  test('the door is shut to other hosts and pages as everything else is', async () => {
+    const link = {
+      'content-type': 'application/json',
+      origin: 'https://evil.test',
+      host: `127.0.0.1:${port}`,
+    };
+    expect((await ask('/api/session', link, 'POST')).status).toBe(403);
+    expect((await ask('/', { host: 'evil.test' })).status).toBe(421);
+    expect((await ask('/assets/none.js', { host: `127.0.0.1:${port}` })).status).toBe(401);
+    expect((await ask('/assets/%2e%2e/%2e%2e/package.json', { host: `127.0.0.1:${port}` })).status).toBe(401);
+  });
+});
+
+describe('what the console asks for', () => {
+  test('the machine: what is on it, what it did lately, what was used', async () => {
+    expect(await appliance.operator('/api/found')).toMatchObject({
+      modelsFolder: join(appliance.folder, 'models'),
+    });
+    await (await appliance.post('/generate-text', { prompt: 'hello', model: 'demo-chat-3b' })).json();
+    const { minutes } = await appliance.operator('/api/traffic');
+    expect(minutes).toHaveLength(60);
+    expect(minutes.at(-1).requests + minutes.at(-2).requests).toBeGreaterThan(0);
+    expect(minutes.at(-1).tokens + minutes.at(-2).tokens).toBeGreaterThan(0);
+    const { samples } = await appliance.operator('/api/telemetry');
+    expect(samples.at(-1)).toMatchObject({ usedBytes: expect.any(Number) });
+    const usage = await appliance.operator('/api/usage?days=7');
+    expect(usage.byTenant).toMatchObject([{ name: 'demo' }]);
+    expect(await appliance.operator('/api/usage?tenant=nobody')).toMatchObject({
+      totals: { requests: 0 },
+      byDay: [],
+    });
+    expect(await appliance.operator('/api/webhooks')).toEqual([]);
+  });
+
+  test('one real text and one real picture; a model that is none is named', async () => {
+    expect(
+      await appliance.operator('/api/try', 'POST', { kind: 'text', model: 'demo-chat-3b' }),
+    ).toMatchObject({
+      model: 'demo-chat-3b',
+      text: expect.stringContaining('demo stand-in'),
+      image: null,
+    });
+    const { image } = await appliance.operator('/api/try', 'POST', { kind: 'image' });
+    expect(Buffer.from(image.split(',')[1], 'base64').subarray(1, 4).toString()).toBe('PNG');
+    const refused = await appliance.operator('/api/try', 'POST', { kind: 'image', model: 'demo-chat-3b' });
+    expect(refused.error).toMatchObject({ code: 'model_not_found' });
+  });
+
+  test('downloads are refused with what is wrong', async () => {
+    const start = (body: object) => appliance.operator('/api/downloads', 'POST', body);
+    expect((await start({ kind: 'gguf', url: 'http://192.0.2.1/a.gguf' })).error).toMatchObject({
+      param: 'url',
+    });
+    expect((await start({ kind: 'gguf', url: 'https://192.0.2.1/a.gguf', sha256: 'x' })).error).toMatchObject(
+      {
+        param: 'sha256',
+      },
+    );
+    expect(
+      (await start({ kind: 'checkpoint', url: 'https://192.0.2.1/a.safetensors' })).error.message,
+    ).toContain('webui.folder');
+    expect(await appliance.operator('/api/downloads')).toEqual([]);
+  });
+
+  test('pins and defaults outlive the process', async () => {
+    await appliance.operator('/api/models/demo-chat-3b/pin', 'POST');
+    await appliance.operator('/api/models/demo-chat-3b/default', 'POST');
+    const refused = await appliance.operator('/api/models/demo-embed/default', 'POST');
+    expect(refused.error).toMatchObject({ code: 'conflict' });
+    const kept = JSON.parse(readFileSync(join(appliance.folder, 'config.json'), 'utf8')) as {
+      scheduler: object;
+    };
+    expect(kept.scheduler).toEqual({ pinned: ['demo-chat-3b'], defaultText: 'demo-chat-3b' });
+    await appliance.operator('/api/settings', 'PATCH', {
+      reset: ['scheduler.pinned', 'scheduler.defaultText'],
+    });
+    const models: { id: string; pinned: boolean }[] = await appliance.operator('/api/models');
+    expect(models.filter(({ pinned }) => pinned)).toEqual([]);
+  });
+
+  test('it starts anew where somebody starts it again, and says so where nobody would', async () => {
+    expect((await appliance.operator('/api/restart', 'POST')).error).toMatchObject({ code: 'conflict' });
+    const other = await TestAppliance.start({ env: { KILNHOUSE_RESTARTS: '1' } });
+    expect(await other.operator('/api/restart', 'POST')).toMatchObject({ done: true });
+    await other.ended();
+    expect(other.process.exitCode).toBe(75);
+  });
 });
 
 test('paused until a game has ended, or for a time: it serves again by itself', async () => {

@@ -2,10 +2,10 @@ import { createServer } from 'node:http';
 
 /*
  * An LM Studio that costs nothing: answers at once, or streams fifty tokens a second with the time of sending in each.
- * Prints its port.
+ * Prints its port. The argument says how many requests it takes at once.
  */
 const model = 'bench-model';
-const parallel = 256;
+const parallel = Number(process.argv[2] ?? 256);
 const answer = JSON.stringify({
   id: 'chatcmpl-1',
   object: 'chat.completion',

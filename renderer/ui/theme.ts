@@ -6,6 +6,7 @@ import {
   type MantineColorsTuple,
   Modal,
   Notification,
+  Paper,
 } from '@mantine/core';
 
 /** The glow of a kiln: what can be pressed, and what is at work. */
@@ -49,6 +50,8 @@ export const theme = createTheme({
   respectReducedMotion: true,
   components: {
     Badge: Badge.extend({ defaultProps: { tt: 'none', variant: 'light' } }),
+    // What is on the ground stands out from it.
+    Paper: Paper.extend({ defaultProps: { bg: 'var(--kilnhouse-surface)' } }),
     Modal: Modal.extend({ defaultProps: { closeButtonProps: { 'aria-label': 'Close' } } }),
     Notification: Notification.extend({ defaultProps: { closeButtonProps: { 'aria-label': 'Close' } } }),
     Drawer: Drawer.extend({ defaultProps: { closeButtonProps: { 'aria-label': 'Close' } } }),
@@ -78,10 +81,15 @@ export const variables: CSSVariablesResolver = () => ({
     '--mantine-color-placeholder': '#6b635d',
     '--mantine-color-body': '#faf7f4',
     '--mantine-color-default': '#ffffff',
+    '--kilnhouse-surface': '#ffffff',
     '--mantine-color-error': '#b42323',
     ...lightInk,
   },
-  dark: { '--mantine-color-body': '#171412', '--mantine-color-error': '#ff8787' },
+  dark: {
+    '--mantine-color-body': '#151210',
+    '--kilnhouse-surface': '#211c19',
+    '--mantine-color-error': '#ff8787',
+  },
 });
 
 /** The colours of models in charts: told apart from each other in both schemes, also by most who see few colours. */

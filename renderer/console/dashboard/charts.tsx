@@ -112,7 +112,7 @@ function Traffic() {
     <Paper withBorder p="md" component="section" aria-label="Traffic">
       <Group justify="space-between" mb="xs">
         <Title order={2} size="h4">
-          A minute
+          Traffic by the minute
         </Title>
         <Group gap="md">
           <Figure name="Requests" value={count(last?.requests ?? 0)} color={colors.requests} />

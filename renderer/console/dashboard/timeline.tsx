@@ -8,10 +8,11 @@ import { useModelColors } from '../model-colors.ts';
 import { residenciesOf, type Span, type Step } from './residencies.ts';
 import styles from './timeline.module.css';
 
-const windowMs = 15 * 60_000;
+/** How far back it goes: as far as there is something to see, within these. */
+const reach = { leastMs: 2 * 60_000, mostMs: 15 * 60_000 } as const;
 const kinds = { loading: 'loading', resident: 'on the card', leaving: 'leaving' } as const;
 
-/** Which models were on the card in the last quarter of an hour, and what changing them cost. */
+/** Which models were on the card lately, and what changing them cost. */
 export function Timeline() {
   const recent = useLive(({ decisions }) => decisions);
   const record = useGet<Step[]>('/api/decisions');
@@ -26,7 +27,10 @@ export function Timeline() {
     for (const step of Object.values(recent)) steps.set(step.sequence, step);
     return residenciesOf([...steps.values()].toSorted((a, b) => a.sequence - b.sequence));
   }, [record.data, recent]);
+  const first = spans.reduce((least, span) => Math.min(least, span.from), now);
+  const windowMs = Math.min(reach.mostMs, Math.max(reach.leastMs, now - first));
   const from = now - windowMs;
+  const minutes = Math.round(windowMs / 60_000);
   const shown = spans.filter(({ to }) => to === null || to > from);
   const models = [...new Set(shown.map(({ modelId }) => modelId))].toSorted();
   const swaps = shown.filter(({ kind, tookMs }) => kind === 'loading' && tookMs !== null);
@@ -38,7 +42,8 @@ export function Timeline() {
           Swaps
         </Title>
         <Text c="dimmed" size="sm">
-          {swaps.length} {swaps.length === 1 ? 'load' : 'loads'} in 15 minutes, {duration(spentMs)} in all
+          {swaps.length} {swaps.length === 1 ? 'load' : 'loads'} in {minutes} minutes, {duration(spentMs)} in
+          all
         </Text>
       </Group>
       {models.length === 0 ? (
@@ -49,7 +54,7 @@ export function Timeline() {
             <Text size="sm" truncate>
               {modelId}
             </Text>
-            <div className={styles['track']} role="img" aria-label={describe(modelId, shown)}>
+            <div className={styles['track']} role="img" aria-label={describe(modelId, shown, minutes)}>
               {shown
                 .filter((span) => span.modelId === modelId)
                 .map((span) => (
@@ -63,7 +68,7 @@ export function Timeline() {
         <span />
         <Group justify="space-between">
           <Text size="xs" c="dimmed">
-            15 min ago
+            {minutes} min ago
           </Text>
           <Text size="xs" c="dimmed">
             now
@@ -75,6 +80,7 @@ export function Timeline() {
 }
 
 function Bar({ span, from, now }: { span: Span; from: number; now: number }) {
+  const windowMs = now - from;
   const colorOf = useModelColors();
   const [start, end] = [Math.max(span.from, from), span.to ?? now];
   const took = span.tookMs === null ? '' : `, ${duration(span.tookMs)}`;
@@ -93,9 +99,9 @@ function Bar({ span, from, now }: { span: Span; from: number; now: number }) {
   );
 }
 
-function describe(modelId: string, spans: readonly Span[]): string {
+function describe(modelId: string, spans: readonly Span[], minutes: number): string {
   const own = spans.filter((span) => span.modelId === modelId);
   const loads = own.filter(({ kind }) => kind === 'loading').length;
   const isThere = own.some(({ kind, to }) => kind === 'resident' && to === null);
-  return `${modelId}: ${loads} loads in 15 minutes; ${isThere ? 'on the card now' : 'not on the card now'}`;
+  return `${modelId}: ${loads} loads in ${minutes} minutes; ${isThere ? 'on the card now' : 'not on the card now'}`;
 }

@@ -5,6 +5,7 @@ import {
   Group,
   Menu,
   Modal,
+  NumberInput,
   Paper,
   Progress,
   SegmentedControl,
@@ -81,6 +82,7 @@ export default function ModelsPage() {
           </PlainTable.ScrollContainer>
         </Paper>
       )}
+      <IdleTimeout minutes={setting('scheduler.idleUnloadMinutes')} />
       <Downloads />
       <FitMatrix />
       <FetchModal isOpen={isFetching} close={fetching.close} />
@@ -199,6 +201,34 @@ function ModelRow({ model, isDefault }: { model: Model; isDefault: boolean }) {
         </Modal>
       </PlainTable.Td>
     </PlainTable.Tr>
+  );
+}
+
+/** After how long a model leaves that nobody used. */
+function IdleTimeout({ minutes }: { minutes: unknown }) {
+  const change = useAction(async (wanted: number | null) => {
+    await call('PATCH', '/api/settings', { set: { 'scheduler.idleUnloadMinutes': wanted } });
+    return wanted === null
+      ? 'Models stay until others need the room.'
+      : `Unused models leave after ${wanted} minutes.`;
+  });
+  if (minutes !== null && typeof minutes !== 'number') return null;
+  return (
+    <NumberInput
+      // Another value is another field: it shows what is in force.
+      key={minutes}
+      label="Unload what nobody used for (minutes)"
+      description="Empty: models stay until others need the room."
+      defaultValue={minutes ?? ''}
+      min={1}
+      allowDecimal={false}
+      maw={340}
+      onBlur={(event) => {
+        const text = event.currentTarget.value;
+        const wanted = text === '' ? null : Math.max(1, Math.round(Number(text)));
+        if (wanted !== minutes) change.mutate(wanted);
+      }}
+    />
   );
 }
 
