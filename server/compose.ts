@@ -218,7 +218,8 @@ async function build(
     ordering.map((name) => `scheduler.${name}`),
     () => (order = orderOf(config)),
   );
-  configuration.atOnce(['gpu.reserveMib', 'gpu.marginMib', 'gpu.capMib'], () => void gpu.budgetChanged());
+  const look = (): void => void gpu.budgetChanged().catch(() => undefined);
+  configuration.atOnce(['gpu.reserveMib', 'gpu.marginMib', 'gpu.capMib'], look);
   const pause = new Pause({
     mode: () => gpu.scheduler.state.mode,
     setMode: (mode) => gpu.scheduler.setMode(mode),
@@ -466,6 +467,7 @@ async function build(
     // Thrown where nobody catches it: the appliance stops, and says why (D5).
     void lookThrough(databaseFile, ended.signal);
   }
+  mkdirSync(join(folder, 'run'), { recursive: true, mode: 0o700 });
   writeFileSync(join(folder, 'run', 'operator-url'), `${operatorUrl}\n`, { mode: 0o600 });
   logger.info({ tenantUrl, operatorUrl, demo: demo !== null }, 'serving');
   return {

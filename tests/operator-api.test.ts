@@ -1,4 +1,6 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 import { execFileSync, spawn } from 'node:child_process';
 import { request as httpRequest } from 'node:http';
@@ -285,6 +287,19 @@ describe('D8: sessions of the console', () => {
     await new Promise((resolve) => socket.once('message', resolve));
     expect(socket.protocol, 'what is secret is not said back').toBe('kilnhouse');
     socket.close();
+  });
+
+  test('npm run console prints a link, or says that nothing runs', async () => {
+    const program = fileURLToPath(new URL('../server/console-main.ts', import.meta.url));
+    const print = (folder: string): string =>
+      execFileSync(process.execPath, [program], {
+        env: { PATH: process.env['PATH'], KILNHOUSE_DATA: folder },
+        encoding: 'utf8',
+        stdio: 'pipe',
+      });
+    const [code] = /(?<=#\/enter\/)[\w-]+/.exec(print(appliance.folder)) ?? [];
+    expect((await open(code ?? '')).status).toBe(201);
+    expect(() => print(mkdtempSync(join(tmpdir(), 'kilnhouse-none-')))).toThrow('npm start');
   });
 
   test('the door is shut to other hosts and pages as everything else is', async () => {

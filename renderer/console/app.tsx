@@ -1,10 +1,10 @@
-import { Center, Loader, Stack, Text } from '@mantine/core';
 import { lazy, Suspense, useEffect } from 'react';
 import { Redirect, Route, Router, Switch } from 'wouter';
 import { useHashLocation } from 'wouter/use-hash-location';
 import { useStore } from 'zustand';
 import { follow, live } from '../api/live.ts';
 import { session } from '../api/session.ts';
+import { Waiting } from '../ui/page.tsx';
 import { Frame } from './frame.tsx';
 import { Dashboard } from './dashboard/dashboard.tsx';
 import { EnterPage } from './pages/enter.tsx';
@@ -29,12 +29,6 @@ const pages = {
   '/setup': lazy(() => import('./setup/setup.tsx')),
 };
 
-const waiting = (
-  <Center mih={240}>
-    <Loader aria-label="Loading" />
-  </Center>
-);
-
 export function App() {
   const isIn = useStore(session, ({ token }) => token !== null);
   return (
@@ -53,18 +47,10 @@ function Inside() {
   const token = useStore(session, (state) => state.token);
   const hasState = useStore(live, ({ state }) => state !== null);
   useEffect(() => (token === null ? undefined : follow(token)), [token]);
-  if (!hasState)
-    return (
-      <Center mih="100vh">
-        <Stack align="center">
-          <Loader aria-label="Connecting" />
-          <Text c="dimmed">Connecting to the appliance…</Text>
-        </Stack>
-      </Center>
-    );
+  if (!hasState) return <Waiting what="Connecting to the appliance" fills />;
   return (
     <Frame>
-      <Suspense fallback={waiting}>
+      <Suspense fallback={<Waiting />}>
         <Switch>
           <Route path="/" component={Dashboard} />
           {Object.entries(pages).map(([path, page]) => (

@@ -39,6 +39,15 @@ export function Page({
   );
 }
 
+/** While something is on its way. */
+export function Waiting({ what = 'Loading', fills = false }: { what?: string; fills?: boolean }) {
+  return (
+    <Center mih={fills ? '100vh' : 160}>
+      <Loader role="status" aria-label={what} />
+    </Center>
+  );
+}
+
 /** What was asked for, or how that stands: on its way, refused with a way to try again, or there. */
 export function Loaded<Data>({
   query,
@@ -48,12 +57,7 @@ export function Loaded<Data>({
   children: (data: Data) => ReactNode;
 }) {
   if (query.data !== undefined) return children(query.data);
-  if (query.isPending && query.fetchStatus !== 'paused')
-    return (
-      <Center mih={160}>
-        <Loader aria-label="Loading" />
-      </Center>
-    );
+  if (query.isPending && query.fetchStatus !== 'paused') return <Waiting />;
   return <Problem error={query.error} retry={() => void query.refetch()} />;
 }
 

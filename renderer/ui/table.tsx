@@ -1,6 +1,6 @@
-import { Box, Text } from '@mantine/core';
+import { Box } from '@mantine/core';
 import { useVirtualizer } from '@tanstack/react-virtual';
-import { type ReactNode, useEffect, useRef } from 'react';
+import { memo, type ReactNode, useEffect, useRef } from 'react';
 import { Empty } from './page.tsx';
 import styles from './table.module.css';
 
@@ -12,7 +12,7 @@ export interface Column<Row> {
   readonly show: (row: Row) => ReactNode;
 }
 
-interface TableProps<Row> {
+export interface TableProps<Row> {
   /** What it is, for those who cannot see it. */
   readonly label: string;
   readonly columns: readonly Column<Row>[];
@@ -65,9 +65,9 @@ export function Table<Row>({
       <div role="rowgroup" className={styles['head']}>
         <div role="row" aria-rowindex={1} className={styles['row']} style={{ gridTemplateColumns: template }}>
           {columns.map(({ title, end }) => (
-            <Text key={title} role="columnheader" size="xs" fw={600} c="dimmed" ta={end ? 'right' : 'left'}>
+            <div key={title} role="columnheader" className={styles['title']} data-end={end}>
               {title}
-            </Text>
+            </div>
           ))}
         </div>
       </div>
@@ -76,26 +76,50 @@ export function Table<Row>({
           const row = rows[index];
           if (row === undefined) return null;
           return (
-            <div
-              role="row"
+            <Line
               key={keyOf(row)}
-              aria-rowindex={index + 2}
-              className={`${styles['row']} ${styles['line']}`}
-              style={{
-                gridTemplateColumns: template,
-                height: rowHeight,
-                transform: `translateY(${start}px)`,
-              }}
-            >
-              {columns.map(({ title, show, end }) => (
-                <Text key={title} role="cell" size="sm" component="div" truncate ta={end ? 'right' : 'left'}>
-                  {show(row)}
-                </Text>
-              ))}
-            </div>
+              row={row}
+              columns={columns as readonly Column<unknown>[]}
+              index={index}
+              start={start}
+              height={rowHeight}
+              template={template}
+            />
           );
         })}
       </div>
     </Box>
   );
 }
+
+/** Drawn once while it is in sight, however much is scrolled past it. */
+const Line = memo(function Line({
+  row,
+  columns,
+  index,
+  start,
+  height,
+  template,
+}: {
+  row: unknown;
+  columns: readonly Column<unknown>[];
+  index: number;
+  start: number;
+  height: number;
+  template: string;
+}) {
+  return (
+    <div
+      role="row"
+      aria-rowindex={index + 2}
+      className={`${styles['row']} ${styles['line']}`}
+      style={{ gridTemplateColumns: template, height, transform: `translateY(${start}px)` }}
+    >
+      {columns.map(({ title, show, end }) => (
+        <div key={title} role="cell" className={styles['cell']} data-end={end}>
+          {show(row)}
+        </div>
+      ))}
+    </div>
+  );
+});

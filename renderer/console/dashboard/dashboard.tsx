@@ -41,7 +41,7 @@ function Alerts() {
       <Group justify="space-between" gap="xs">
         {advice}
         {page !== '/' && (
-          <Anchor component={Link} href={page} size="sm" inherit underline="always">
+          <Anchor component={Link} href={page} c="inherit" inherit underline="always">
             Look at it
           </Anchor>
         )}

@@ -5,11 +5,11 @@ import type { Static } from 'typebox';
 import { useSearchParams } from 'wouter';
 import type { AuditPage as Answer } from '../../../server/contract/operator-accounts.ts';
 import { saveAs } from '../../api/client.ts';
-import { usePages } from '../../api/queries.ts';
 import { ActionButton } from '../../ui/actions.tsx';
 import { moment } from '../../ui/format.ts';
-import { Empty, Page, Problem } from '../../ui/page.tsx';
-import { type Column, Table } from '../../ui/table.tsx';
+import { Empty, Page } from '../../ui/page.tsx';
+import { PagedTable } from '../../ui/paged-table.tsx';
+import type { Column } from '../../ui/table.tsx';
 
 type Entry = Static<typeof Answer>['items'][number];
 
@@ -34,7 +34,6 @@ export default function AuditPage() {
   const [tenant, setTenant] = useState(given.get('tenant') ?? '');
   const [action, setAction] = useState('');
   const [filter] = useDebouncedValue({ tenant, action }, 300);
-  const { query, rows, more } = usePages<Entry>('/api/audit', filter);
   return (
     <Page
       title="Audit"
@@ -65,18 +64,14 @@ export default function AuditPage() {
             onChange={(event) => setAction(event.currentTarget.value)}
           />
         </Group>
-        {query.isError ? (
-          <Problem error={query.error} retry={() => void query.refetch()} />
-        ) : (
-          <Table
-            label="Audit log"
-            columns={columns}
-            rows={rows}
-            more={more}
-            keyOf={({ sequence }) => sequence}
-            empty={<Empty title="Nothing of that kind was done" />}
-          />
-        )}
+        <PagedTable
+          path="/api/audit"
+          filter={filter}
+          label="Audit log"
+          columns={columns}
+          keyOf={({ sequence }) => sequence}
+          empty={<Empty title="Nothing of that kind was done" />}
+        />
       </Stack>
     </Page>
   );

@@ -93,7 +93,7 @@ function EngineCard({ engine, showLogs }: { engine: Engine; showLogs: () => void
           {profile.reason}
         </Text>
         {failure && (
-          <Text size="sm" c="red" role="alert">
+          <Text size="sm" c="var(--mantine-color-error)" role="alert">
             {failure}
           </Text>
         )}

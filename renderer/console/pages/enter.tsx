@@ -1,8 +1,8 @@
-import { Button, Center, Code, Image, Loader, Paper, PasswordInput, Stack, Text, Title } from '@mantine/core';
+import { Button, Center, Code, Image, Paper, PasswordInput, Stack, Text, Title } from '@mantine/core';
 import { type FormEvent, useCallback, useEffect, useRef, useState } from 'react';
 import { useLocation } from 'wouter';
 import { openSession } from '../../api/client.ts';
-import { Problem } from '../../ui/page.tsx';
+import { Problem, Waiting } from '../../ui/page.tsx';
 import icon from '../icon.svg';
 
 /** The door: opens by itself for a link, and for the operator token otherwise. */
@@ -52,7 +52,7 @@ export function EnterPage({ code }: { code: string | null }) {
               </Text>
             </div>
             {isOpening ? (
-              <Loader aria-label="Opening the console" />
+              <Waiting what="Opening the console" />
             ) : (
               <>
                 {error !== null && <Problem error={error} />}

@@ -14,11 +14,12 @@ import { useState } from 'react';
 import type { Static } from 'typebox';
 import type { JobDetailView, OperatorJobView } from '../../../server/contract/console.ts';
 import { call } from '../../api/client.ts';
-import { useGet, usePages } from '../../api/queries.ts';
+import { useGet } from '../../api/queries.ts';
 import { ActionButton } from '../../ui/actions.tsx';
 import { bytes, duration, moment, percent } from '../../ui/format.ts';
-import { Empty, Loaded, Page, Problem } from '../../ui/page.tsx';
-import { type Column, Table } from '../../ui/table.tsx';
+import { Empty, Loaded, Page } from '../../ui/page.tsx';
+import { PagedTable } from '../../ui/paged-table.tsx';
+import type { Column } from '../../ui/table.tsx';
 import { useTenantNames } from '../tenant-names.ts';
 
 type Job = Static<typeof OperatorJobView>;
@@ -36,7 +37,6 @@ export default function JobsPage() {
   const [state, setState] = useState<string | null>(null);
   const [opened, setOpened] = useState<string | null>(null);
   const names = useTenantNames();
-  const { query, rows, more } = usePages<Job>('/api/jobs', { state: state ?? undefined });
   const columns: readonly Column<Job>[] = [
     {
       title: 'Job',
@@ -85,18 +85,14 @@ export default function JobsPage() {
         />
       }
     >
-      {query.isError ? (
-        <Problem error={query.error} retry={() => void query.refetch()} />
-      ) : (
-        <Table
-          label="Jobs"
-          columns={columns}
-          rows={rows}
-          more={more}
-          keyOf={({ id }) => id}
-          empty={<Empty title={state === null ? 'No jobs yet' : `No jobs are ${state}`} />}
-        />
-      )}
+      <PagedTable
+        path="/api/jobs"
+        filter={{ state: state ?? undefined }}
+        label="Jobs"
+        columns={columns}
+        keyOf={({ id }) => id}
+        empty={<Empty title={state === null ? 'No jobs yet' : `No jobs are ${state}`} />}
+      />
       <Drawer
         opened={opened !== null}
         onClose={() => setOpened(null)}

@@ -2,17 +2,17 @@ import { Alert, Badge, Paper, SimpleGrid, Stack, Text, Title } from '@mantine/co
 import { ShieldAlert, ShieldCheck } from 'lucide-react';
 import type { Static } from 'typebox';
 import type { OrdersPage, ProofView } from '../../../server/contract/operator-accounts.ts';
-import { useGet, usePages } from '../../api/queries.ts';
+import { useGet } from '../../api/queries.ts';
 import { count, moment } from '../../ui/format.ts';
-import { Empty, Loaded, Page, Problem } from '../../ui/page.tsx';
-import { type Column, Table } from '../../ui/table.tsx';
+import { Empty, Loaded, Page } from '../../ui/page.tsx';
+import { PagedTable } from '../../ui/paged-table.tsx';
+import type { Column } from '../../ui/table.tsx';
 import { useTenantNames } from '../tenant-names.ts';
 
 type Order = Static<typeof OrdersPage>['items'][number];
 
 export default function LedgerPage() {
   const proof = useGet<Static<typeof ProofView>>('/api/ledger');
-  const { query, rows, more } = usePages<Order>('/api/orders');
   const names = useTenantNames();
   const columns: readonly Column<Order>[] = [
     { title: 'When', width: '140px', show: ({ createdAt }) => moment(createdAt) },
@@ -83,22 +83,17 @@ export default function LedgerPage() {
         <Title order={2} size="h4" mb="xs">
           Orders
         </Title>
-        {query.isError ? (
-          <Problem error={query.error} retry={() => void query.refetch()} />
-        ) : (
-          <Table
-            label="Orders"
-            columns={columns}
-            rows={rows}
-            more={more}
-            keyOf={({ id }) => id}
-            empty={
-              <Empty title="Nobody has paid yet">
-                Payments are set up in the settings, with Stripe’s keys.
-              </Empty>
-            }
-          />
-        )}
+        <PagedTable
+          path="/api/orders"
+          label="Orders"
+          columns={columns}
+          keyOf={({ id }) => id}
+          empty={
+            <Empty title="Nobody has paid yet">
+              Payments are set up in the settings, with Stripe’s keys.
+            </Empty>
+          }
+        />
       </section>
     </Page>
   );

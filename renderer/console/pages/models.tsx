@@ -18,13 +18,14 @@ import {
 } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { Check, Download, EllipsisVertical, Pin, Star } from 'lucide-react';
-import { type FormEvent, useState } from 'react';
+import { useState } from 'react';
 import type { Static } from 'typebox';
 import type { DownloadView, FoundView, SettingsView } from '../../../server/contract/console.ts';
 import { call } from '../../api/client.ts';
 import { type LiveView, useLive } from '../../api/live.ts';
 import { useGet } from '../../api/queries.ts';
 import { ActionButton, useAction } from '../../ui/actions.tsx';
+import { Form } from '../../ui/form.tsx';
 import { bytes, duration } from '../../ui/format.ts';
 import { Empty, Loaded, Page } from '../../ui/page.tsx';
 import { useModelColors } from '../model-colors.ts';
@@ -252,7 +253,7 @@ function Downloads() {
                   {name}
                 </Text>
                 <Group gap="xs" wrap="nowrap">
-                  <Text size="sm" c={error ? 'red' : 'dimmed'}>
+                  <Text size="sm" c={error ? 'var(--mantine-color-error)' : 'dimmed'}>
                     {error ??
                       (state === 'loading'
                         ? `${bytes(there)} of ${totalBytes ? bytes(totalBytes) : 'an unknown size'}`
@@ -301,50 +302,43 @@ function FetchModal({ isOpen, close }: { isOpen: boolean; close: () => void }) {
   });
   return (
     <Modal opened={isOpen} onClose={close} title="Download a model" centered size="lg">
-      <form
-        onSubmit={(event: FormEvent) => {
-          event.preventDefault();
-          start.mutate();
-        }}
-      >
-        <Stack>
-          <SegmentedControl
-            value={kind}
-            onChange={setKind}
-            aria-label="What it is"
-            data={[
-              { value: 'gguf', label: 'Text: a GGUF file' },
-              { value: 'checkpoint', label: 'Images: a checkpoint' },
-            ]}
-          />
-          <TextInput
-            label="Address of the file"
-            description="The address of the file itself, over https. On Hugging Face: the arrow beside the file."
-            placeholder="https://…/resolve/main/model.Q4_K_M.gguf"
-            required
-            value={url}
-            onChange={(event) => setUrl(event.currentTarget.value)}
-            data-autofocus
-          />
-          <TextInput
-            label="SHA-256, if it is known"
-            description="The file is only taken when it is this one."
-            value={sha256}
-            onChange={(event) => setSha256(event.currentTarget.value)}
-          />
-          {kind === 'gguf' && (
-            <Text size="sm" c="dimmed">
-              It goes to {found.data?.modelsFolder ?? 'the models folder'}, and the built-in engine serves it.
-              What LM Studio is to serve is downloaded in LM Studio.
-            </Text>
-          )}
-          <Group justify="flex-end">
-            <Button type="submit" loading={start.isPending}>
-              Download
-            </Button>
-          </Group>
-        </Stack>
-      </form>
+      <Form send={() => start.mutate()}>
+        <SegmentedControl
+          value={kind}
+          onChange={setKind}
+          aria-label="What it is"
+          data={[
+            { value: 'gguf', label: 'Text: a GGUF file' },
+            { value: 'checkpoint', label: 'Images: a checkpoint' },
+          ]}
+        />
+        <TextInput
+          label="Address of the file"
+          description="The address of the file itself, over https. On Hugging Face: the arrow beside the file."
+          placeholder="https://…/resolve/main/model.Q4_K_M.gguf"
+          required
+          value={url}
+          onChange={(event) => setUrl(event.currentTarget.value)}
+          data-autofocus
+        />
+        <TextInput
+          label="SHA-256, if it is known"
+          description="The file is only taken when it is this one."
+          value={sha256}
+          onChange={(event) => setSha256(event.currentTarget.value)}
+        />
+        {kind === 'gguf' && (
+          <Text size="sm" c="dimmed">
+            It goes to {found.data?.modelsFolder ?? 'the models folder'}, and the built-in engine serves it.
+            What LM Studio is to serve is downloaded in LM Studio.
+          </Text>
+        )}
+        <Group justify="flex-end">
+          <Button type="submit" loading={start.isPending}>
+            Download
+          </Button>
+        </Group>
+      </Form>
     </Modal>
   );
 }

@@ -2,16 +2,16 @@ import { Alert, Badge, Code, Drawer, Group, Stack, Text, Title, UnstyledButton }
 import { useState } from 'react';
 import type { Static } from 'typebox';
 import type { OutboxView } from '../../../server/contract/operator-accounts.ts';
-import { useGet, usePages } from '../../api/queries.ts';
+import { useGet } from '../../api/queries.ts';
 import { CopyText } from '../../ui/actions.tsx';
 import { moment } from '../../ui/format.ts';
 import { Empty, Page, Problem } from '../../ui/page.tsx';
-import { type Column, Table } from '../../ui/table.tsx';
+import { PagedTable } from '../../ui/paged-table.tsx';
+import type { Column } from '../../ui/table.tsx';
 
 type Message = Static<typeof OutboxView>['items'][number];
 
 export default function OutboxPage() {
-  const { query, rows, more } = usePages<Message>('/api/outbox');
   const head = useGet<Static<typeof OutboxView>>('/api/outbox?limit=1', { everyMs: 15_000 });
   const [opened, setOpened] = useState<Message | null>(null);
   const columns: readonly Column<Message>[] = [
@@ -44,18 +44,13 @@ export default function OutboxPage() {
             Open a message and pass it on by hand, or set mail.host in the settings.
           </Alert>
         )}
-        {query.isError ? (
-          <Problem error={query.error} retry={() => void query.refetch()} />
-        ) : (
-          <Table
-            label="Messages"
-            columns={columns}
-            rows={rows}
-            more={more}
-            keyOf={({ id }) => id}
-            empty={<Empty title="No messages yet" />}
-          />
-        )}
+        <PagedTable
+          path="/api/outbox"
+          label="Messages"
+          columns={columns}
+          keyOf={({ id }) => id}
+          empty={<Empty title="No messages yet" />}
+        />
       </Stack>
       <Drawer
         opened={opened !== null}

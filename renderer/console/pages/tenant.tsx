@@ -19,17 +19,19 @@ import {
 } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { Plus } from 'lucide-react';
-import { type FormEvent, useState } from 'react';
+import { useState } from 'react';
 import type { Static } from 'typebox';
 import { Link, useLocation, useParams } from 'wouter';
 import type { KeyView, MadeKeyView, UserView } from '../../../server/contract/accounts.ts';
 import type { TransactionView } from '../../../server/contract/money.ts';
 import type { MadeInvitationView, TenantDetail } from '../../../server/contract/operator-accounts.ts';
 import { call, saveAs } from '../../api/client.ts';
-import { useGet, usePages } from '../../api/queries.ts';
+import { useGet } from '../../api/queries.ts';
 import { ActionButton, CopyText, useAction } from '../../ui/actions.tsx';
+import { Form } from '../../ui/form.tsx';
 import { count, moment } from '../../ui/format.ts';
-import { Empty, Loaded, Page, Problem } from '../../ui/page.tsx';
+import { Empty, Loaded, Page } from '../../ui/page.tsx';
+import { PagedTable } from '../../ui/paged-table.tsx';
 import { type Column, Table } from '../../ui/table.tsx';
 import { ShownKey } from '../shown-key.tsx';
 
@@ -144,48 +146,37 @@ function Credits({ tenant: { id, balance } }: { tenant: Tenant }) {
   });
   return (
     <Paper withBorder p="md" component="section" aria-label="Credits">
-      <form
-        onSubmit={(event: FormEvent) => {
-          event.preventDefault();
-          grant.mutate();
-        }}
-      >
-        <Stack gap="sm">
-          <Title order={2} size="h4">
-            Credits
-          </Title>
-          <Group gap="xl">
-            <Sum name="To spend" value={balance.available} />
-            <Sum name="Held for work" value={balance.held} />
-            <Sum name="In all" value={balance.posted} />
-          </Group>
-          <Group align="flex-end" grow preventGrowOverflow={false}>
-            <NumberInput
-              label="Grant, or take back with a minus"
-              value={credits}
-              onChange={setCredits}
-              allowDecimal={false}
-              w={150}
-            />
-            <TextInput
-              label="Reason, for the audit log"
-              required
-              minLength={3}
-              value={reason}
-              onChange={(event) => setReason(event.currentTarget.value)}
-            />
-          </Group>
-          <Group justify="flex-end">
-            <Button
-              type="submit"
-              loading={grant.isPending}
-              disabled={Number(credits) === 0 || credits === ''}
-            >
-              {Number(credits) < 0 ? 'Take back' : 'Grant'}
-            </Button>
-          </Group>
-        </Stack>
-      </form>
+      <Form send={() => grant.mutate()}>
+        <Title order={2} size="h4">
+          Credits
+        </Title>
+        <Group gap="xl">
+          <Sum name="To spend" value={balance.available} />
+          <Sum name="Held for work" value={balance.held} />
+          <Sum name="In all" value={balance.posted} />
+        </Group>
+        <Group align="flex-end" grow preventGrowOverflow={false}>
+          <NumberInput
+            label="Grant, or take back with a minus"
+            value={credits}
+            onChange={setCredits}
+            allowDecimal={false}
+            w={150}
+          />
+          <TextInput
+            label="Reason, for the audit log"
+            required
+            minLength={3}
+            value={reason}
+            onChange={(event) => setReason(event.currentTarget.value)}
+          />
+        </Group>
+        <Group justify="flex-end">
+          <Button type="submit" loading={grant.isPending} disabled={Number(credits) === 0 || credits === ''}>
+            {Number(credits) < 0 ? 'Take back' : 'Grant'}
+          </Button>
+        </Group>
+      </Form>
     </Paper>
   );
 }
@@ -280,28 +271,21 @@ function NewKey({ tenant, isOpen, close }: { tenant: string; isOpen: boolean; cl
   return (
     <Modal opened={isOpen} onClose={end} title="New key" centered closeOnClickOutside={made === null}>
       {made === null ? (
-        <form
-          onSubmit={(event: FormEvent) => {
-            event.preventDefault();
-            make.mutate();
-          }}
-        >
-          <Stack>
-            <TextInput
-              label="Name"
-              description="What it is for: an app, a machine, a person."
-              required
-              value={name}
-              onChange={(event) => setName(event.currentTarget.value)}
-              data-autofocus
-            />
-            <Group justify="flex-end">
-              <Button type="submit" loading={make.isPending}>
-                Make it
-              </Button>
-            </Group>
-          </Stack>
-        </form>
+        <Form send={() => make.mutate()}>
+          <TextInput
+            label="Name"
+            description="What it is for: an app, a machine, a person."
+            required
+            value={name}
+            onChange={(event) => setName(event.currentTarget.value)}
+            data-autofocus
+          />
+          <Group justify="flex-end">
+            <Button type="submit" loading={make.isPending}>
+              Make it
+            </Button>
+          </Group>
+        </Form>
       ) : (
         <Stack>
           <ShownKey value={made} />
@@ -358,12 +342,7 @@ function People({ tenant: { id, users, invitations } }: { tenant: Tenant }) {
   ];
   return (
     <Stack>
-      <form
-        onSubmit={(event: FormEvent) => {
-          event.preventDefault();
-          invite.mutate();
-        }}
-      >
+      <Form send={() => invite.mutate()}>
         <Group align="flex-end">
           <TextInput
             label="Invite somebody by e-mail"
@@ -377,7 +356,7 @@ function People({ tenant: { id, users, invitations } }: { tenant: Tenant }) {
             Invite
           </Button>
         </Group>
-      </form>
+      </Form>
       {token !== null && (
         <Alert variant="light" title="The invitation, in case no mail is sent">
           <Group wrap="nowrap">
@@ -403,7 +382,6 @@ function People({ tenant: { id, users, invitations } }: { tenant: Tenant }) {
 }
 
 function Transactions({ id }: { id: string }) {
-  const { query, rows, more } = usePages<Static<typeof TransactionView>>(`/api/tenants/${id}/transactions`);
   const columns: readonly Column<Static<typeof TransactionView>>[] = [
     { title: 'When', width: '140px', show: ({ at }) => moment(at) },
     { title: 'What', width: '80px', show: ({ kind }) => kind },
@@ -421,7 +399,6 @@ function Transactions({ id }: { id: string }) {
       show: ({ held }) => (held > 0 ? `+${count(held)}` : count(held)),
     },
   ];
-  if (query.isError) return <Problem error={query.error} retry={() => void query.refetch()} />;
   return (
     <Stack>
       <Group justify="flex-end">
@@ -435,11 +412,10 @@ function Transactions({ id }: { id: string }) {
           All as CSV
         </ActionButton>
       </Group>
-      <Table
+      <PagedTable
+        path={`/api/tenants/${id}/transactions`}
         label="Transactions"
         columns={columns}
-        rows={rows}
-        more={more}
         keyOf={(one) => one.id}
         empty="No credits have moved yet"
       />

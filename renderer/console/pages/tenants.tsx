@@ -1,13 +1,14 @@
 import { Anchor, Badge, Button, Group, Modal, Select, Stack, Text, TextInput } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { Plus } from 'lucide-react';
-import { type FormEvent, useState } from 'react';
+import { useState } from 'react';
 import type { Static } from 'typebox';
 import { Link, useLocation } from 'wouter';
 import type { TenantsView, TenantView } from '../../../server/contract/operator-accounts.ts';
 import { call } from '../../api/client.ts';
 import { useGet } from '../../api/queries.ts';
 import { useAction } from '../../ui/actions.tsx';
+import { Form } from '../../ui/form.tsx';
 import { count } from '../../ui/format.ts';
 import { Empty, Loaded, Page, Problem } from '../../ui/page.tsx';
 import { type Column, Table } from '../../ui/table.tsx';
@@ -110,35 +111,28 @@ function NewTenant({ isOpen, close }: { isOpen: boolean; close: () => void }) {
   });
   return (
     <Modal opened={isOpen} onClose={close} title="New tenant" centered>
-      <form
-        onSubmit={(event: FormEvent) => {
-          event.preventDefault();
-          make.mutate();
-        }}
-      >
-        <Stack>
-          <TextInput
-            label="Name"
-            required
-            value={name}
-            onChange={(event) => setName(event.currentTarget.value)}
-            data-autofocus
-          />
-          <Select
-            label="Plan"
-            placeholder="The plan of new companies"
-            data={Object.keys(plans.data ?? {})}
-            value={plan}
-            onChange={setPlan}
-            clearable
-          />
-          <Group justify="flex-end">
-            <Button type="submit" loading={make.isPending}>
-              Make it
-            </Button>
-          </Group>
-        </Stack>
-      </form>
+      <Form send={() => make.mutate()}>
+        <TextInput
+          label="Name"
+          required
+          value={name}
+          onChange={(event) => setName(event.currentTarget.value)}
+          data-autofocus
+        />
+        <Select
+          label="Plan"
+          placeholder="The plan of new companies"
+          data={Object.keys(plans.data ?? {})}
+          value={plan}
+          onChange={setPlan}
+          clearable
+        />
+        <Group justify="flex-end">
+          <Button type="submit" loading={make.isPending}>
+            Make it
+          </Button>
+        </Group>
+      </Form>
     </Modal>
   );
 }

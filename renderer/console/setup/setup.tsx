@@ -13,7 +13,7 @@ import {
   Title,
 } from '@mantine/core';
 import { CircleCheck, CircleDashed, Cpu, Gauge, Globe, KeyRound, Sparkles } from 'lucide-react';
-import { type FormEvent, useState } from 'react';
+import { useState } from 'react';
 import type { Static } from 'typebox';
 import { Link, useLocation } from 'wouter';
 import type { FoundView, SettingsView } from '../../../server/contract/console.ts';
@@ -22,6 +22,7 @@ import { call } from '../../api/client.ts';
 import { useLive } from '../../api/live.ts';
 import { useGet } from '../../api/queries.ts';
 import { useAction } from '../../ui/actions.tsx';
+import { Form } from '../../ui/form.tsx';
 import { bytes } from '../../ui/format.ts';
 import { Loaded, Page } from '../../ui/page.tsx';
 import { VramBar } from '../dashboard/vram-bar.tsx';
@@ -204,12 +205,7 @@ function FirstTenant() {
           There are keys already, of {withKeys.map((one) => one.name).join(', ')}. One more does no harm.
         </Text>
       )}
-      <form
-        onSubmit={(event: FormEvent) => {
-          event.preventDefault();
-          make.mutate();
-        }}
-      >
+      <Form send={() => make.mutate()}>
         <Group align="flex-end">
           <TextInput
             label="Who is to use this machine?"
@@ -223,7 +219,7 @@ function FirstTenant() {
             Make the tenant and its first key
           </Button>
         </Group>
-      </form>
+      </Form>
     </Stack>
   );
 }
