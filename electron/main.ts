@@ -125,6 +125,11 @@ function run(): void {
     nativeTheme.on('updated', () => draw());
     // A sleeping machine served nobody: what stands by now is asked for anew.
     powerMonitor.on('resume', () => void readTenants());
+    // The system ends: nobody is there to be asked. (The types leave out the event, which the documentation has.)
+    powerMonitor.on('shutdown', ((event: { preventDefault(): void }) => {
+      event.preventDefault();
+      void end().then(() => app.quit());
+    }) as () => void);
     update({ startsWithSystem: atLogin.isOn() });
     host.start();
     setInterval(() => void readTenants(), tenantsEveryMs);

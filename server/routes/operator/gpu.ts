@@ -17,15 +17,14 @@ import {
 } from '../../contract/operator.ts';
 import { ApiError } from '../../http/api-error.ts';
 import type { OperatorDeps } from './operator-context.ts';
+import { changeSettings } from './settings-change.ts';
 import { engineView, machineView, modelView, queueItem } from './snapshot.ts';
 
 const done = (message: string) => ({ done: true, message });
 
 /** Engines, models, the queue and the switch: how the operator sees and steers the card. */
-export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (
-  app,
-  { gpu, pause, version, demo, configuration },
-) => {
+export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, deps) => {
+  const { gpu, pause, version, demo, configuration } = deps;
   const engineOf = (id: string): string => {
     if (!gpu.hasEngine(id)) throw new ApiError('not_found', `There is no engine "${id}".`);
     return id;
@@ -140,7 +139,7 @@ export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (
       async (request) => {
         const id = modelOf(request.params.id);
         const others = configuration.config.scheduler.pinned.filter((one) => one !== id);
-        configuration.change({ set: { 'scheduler.pinned': isPinned ? [...others, id] : others } });
+        changeSettings(deps, request, { set: { 'scheduler.pinned': isPinned ? [...others, id] : others } });
         return done(isPinned ? `${id} stays loaded once it is.` : `${id} may be unloaded for others.`);
       },
     );
@@ -160,7 +159,7 @@ export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (
       const modality = gpu.model(id)?.modality;
       if (modality !== 'text' && modality !== 'image')
         throw new ApiError('conflict', `"${id}" is neither for text nor for images.`);
-      configuration.change({
+      changeSettings(deps, request, {
         set: { [modality === 'text' ? 'scheduler.defaultText' : 'scheduler.defaultImage']: id },
       });
       return done(`${id} is the default for ${modality} now.`);

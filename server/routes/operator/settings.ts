@@ -1,11 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
-import { InvalidValue } from '../../config/checked.ts';
 import { settingStates } from '../../config/edit.ts';
 import { SettingsView } from '../../contract/console.ts';
 import { ErrorBody } from '../../contract/errors.ts';
-import { ApiError } from '../../http/api-error.ts';
-import { type OperatorDeps, operatorOf } from './operator-context.ts';
+import type { OperatorDeps } from './operator-context.ts';
+import { changeSettings, told } from './settings-change.ts';
 
 const Change = Type.Object(
   {
@@ -16,10 +15,8 @@ const Change = Type.Object(
 );
 
 /** The settings in config.json: looked at and changed, checked as at a start. */
-export const settingsRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (
-  app,
-  { configuration, audit },
-) => {
+export const settingsRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, deps) => {
+  const { configuration } = deps;
   app.get(
     '/api/settings',
     {
@@ -41,18 +38,7 @@ export const settingsRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (
       },
     },
     async (request) => {
-      const changes = told(() => configuration.change(request.body));
-      if (changes.length > 0) {
-        const sides = ['before', 'after'] as const;
-        const [before, after] = sides.map((side) =>
-          Object.fromEntries(changes.map((one) => [one.path, one[side]])),
-        );
-        audit.add(operatorOf(request), {
-          action: 'settings.change',
-          before: before ?? {},
-          after: after ?? {},
-        });
-      }
+      changeSettings(deps, request, request.body);
       return view();
     },
   );
@@ -68,13 +54,3 @@ export const settingsRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (
     );
   }
 };
-
-/** A fault in a value, or in the file, as an error that names the place. */
-function told<Result>(work: () => Result): Result {
-  try {
-    return work();
-  } catch (error) {
-    if (!(error instanceof InvalidValue)) throw error;
-    throw new ApiError('invalid_request', error.message, error.place === '' ? {} : { param: error.place });
-  }
-}
