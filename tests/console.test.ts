@@ -1,4 +1,6 @@
 import { mkdirSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { AxeBuilder } from '@axe-core/playwright';
@@ -7,6 +9,7 @@ import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { TestAppliance } from './appliance.ts';
 import { startBrowser } from './browser.ts';
+import { makeCloudflared } from './tunnel-program.ts';
 
 /*
  * The console as its operator walks through it, in a real browser, against the real server. SCREENSHOTS=1 keeps pictures
@@ -14,6 +17,7 @@ import { startBrowser } from './browser.ts';
  */
 const screenshots = fileURLToPath(new URL('../docs/screenshots', import.meta.url));
 const keepsScreenshots = process.env['SCREENSHOTS'] === '1';
+const { cloudflared, control } = makeCloudflared();
 let appliance: TestAppliance;
 let browser: Browser;
 let context: BrowserContext;
@@ -23,7 +27,11 @@ let complaints: string[] = [];
 
 beforeAll(async () => {
   browser = await startBrowser();
-  appliance = await TestAppliance.start({ speed: 20, env: { KILNHOUSE_RESTARTS: '1' } });
+  appliance = await TestAppliance.start({
+    speed: 20,
+    config: { tunnel: { cloudflared } },
+    env: { KILNHOUSE_RESTARTS: '1', STANDIN_TUNNEL_CONTROL: control },
+  });
   await appliance.ready();
 });
 afterAll(async () => {
@@ -408,6 +416,54 @@ test('backups: made, checked; the log of who did what', async () => {
   await page.getByRole('table', { name: 'Audit log' }).getByText('backup.make').first().waitFor();
 });
 
+test('a model file: fetched, with its progress; one that is no file is refused with why', async () => {
+  const host = createServer((_, response) => response.end(Buffer.alloc(100_000)));
+  await new Promise<void>((resolve) => host.listen(0, '127.0.0.1', resolve));
+  const { port } = host.address() as AddressInfo;
+  await enter('/models');
+  await button('Download a model').click();
+  await page.getByLabel('Address of the file').fill('http://example.test/model.gguf');
+  await button('Download').click();
+  await page.getByText(/^Give the https:\/\/ address/).waitFor();
+  await page.getByLabel('Address of the file').fill(`http://127.0.0.1:${port}/tiny.gguf`);
+  await button('Download').click();
+  const downloads = page.getByRole('region', { name: 'Downloads' });
+  await downloads.getByText('tiny.gguf').waitFor();
+  await downloads.getByText('done').waitFor();
+  host.close();
+});
+
+test('plans: edited, refused with what is wrong, in force', async () => {
+  await enter('/offers');
+  await page.getByRole('table', { name: 'Plans' }).waitFor();
+  const before = await appliance.operator('/api/plans');
+  const edit = async (plans: object): Promise<void> => {
+    await page.getByRole('textbox', { name: 'Plans' }).fill(JSON.stringify(plans));
+    await button('Save').click();
+  };
+  await button('Edit').click();
+  await edit({ ...before, free: { ...before.free, concurrent: 0 } });
+  await page.getByRole('alert').filter({ hasText: 'free.concurrent' }).waitFor();
+  expect(await appliance.operator('/api/plans')).toEqual(before);
+  await edit({ ...before, free: { ...before.free, concurrent: 3 } });
+  await page.getByText('In force from now on.').waitFor();
+  expect((await appliance.operator('/api/plans')).free.concurrent).toBe(3);
+});
+
+test('the tunnel: opened, its address to copy and to photograph, shut', async () => {
+  await enter('/network');
+  const card = page.getByRole('region', { name: 'Tunnel' });
+  await button('Open the tunnel', card).click();
+  const address = 'https://seven-brave-kilns.trycloudflare.com';
+  await card.getByRole('img', { name: `${address} as a QR code` }).waitFor();
+  await expectAccessible();
+  await button('Log', card).click();
+  await page.getByRole('log').waitFor();
+  await page.keyboard.press('Escape');
+  await button('Shut the tunnel', card).click();
+  await button('Open the tunnel', card).waitFor();
+});
+
 test('the first run: from the machine to a tenant, a real text and a real picture', async () => {
   await enter();
   await page.getByRole('link', { name: 'Begin' }).click();
@@ -440,6 +496,26 @@ test('the first run: from the machine to a tenant, a real text and a real pictur
   expect(await page.getByText('Set this machine up').count()).toBe(0);
   expect(complaints).toEqual([]);
 }, 90_000);
+
+test('the LAN: let in after a restart that is asked for here, with addresses to photograph', async () => {
+  await enter('/network');
+  const port = new URL(appliance.operatorUrl).port;
+  await page.getByLabel('Let other machines on the LAN in').click();
+  const waits = page.getByRole('alert').filter({ hasText: 'This waits for a restart' });
+  await button('Restart', waits).click();
+  await button('Restart', page.getByRole('dialog')).click();
+  await appliance.ended();
+  expect(appliance.process.exitCode).toBe(75);
+  const { folder } = appliance;
+  appliance = await TestAppliance.start({ folder, speed: 20, env: { KILNHOUSE_OPERATOR_PORT: port } });
+  const card = page.getByRole('region', { name: 'LAN' });
+  await card
+    .getByRole('img', { name: /^http:\/\/.* as a QR code$/ })
+    .first()
+    .waitFor();
+  expect((await appliance.operator('/api/lan')).open).toBe(true);
+  await appliance.operator('/api/settings', 'PATCH', { reset: ['tenant.host'] });
+});
 
 test('when the appliance is gone that is said, and when it is back so is the page', async () => {
   await enter();

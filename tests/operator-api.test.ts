@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
@@ -319,7 +319,10 @@ describe('D8: sessions of the console', () => {
 
 describe('what the console asks for', () => {
   test('the machine: what is on it, what it did lately, what was used', async () => {
+    const comfy = join(appliance.folder, 'pictures', 'ComfyUI');
+    for (const name of ['comfy', 'main.py', 'nodes.py']) mkdirSync(join(comfy, name), { recursive: true });
     expect(await appliance.operator('/api/found')).toMatchObject({
+      installs: [{ kind: 'comfyui', path: comfy, usable: false }],
       modelsFolder: join(appliance.folder, 'models'),
     });
     await (await appliance.post('/generate-text', { prompt: 'hello', model: 'demo-chat-3b' })).json();

@@ -1,15 +1,12 @@
-import { chmodSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { type Person, passwordOf, survivorsOf, TestAppliance } from './appliance.ts';
+import { makeCloudflared } from './tunnel-program.ts';
 
 /* The way in from the internet, with a cloudflared that forwards as the real one does. */
-const folder = mkdtempSync(join(tmpdir(), 'kilnhouse-tunnel-'));
-const control = join(folder, 'control');
-const cloudflared = join(folder, 'cloudflared');
+const { cloudflared, control } = makeCloudflared();
 let appliance: TestAppliance;
 let ann: Person;
 
@@ -22,10 +19,6 @@ const startWith = (tunnel: object, more: object = {}): Promise<TestAppliance> =>
   });
 
 beforeAll(async () => {
-  const program = fileURLToPath(new URL('cloudflared.ts', import.meta.url));
-  writeFileSync(cloudflared, `#!${process.execPath}\nimport(${JSON.stringify(program)});\n`);
-  chmodSync(cloudflared, 0o755);
-  obey({});
   appliance = await startWith({});
   await appliance.ready();
   ann = await appliance.register('ann@example.test', { plan: 'enterprise', credits: 100 });

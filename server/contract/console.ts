@@ -83,6 +83,13 @@ export const FoundView = Type.Object({
   webui: Nullable(Type.Object({ folder: Nullable(Type.String()), port: Type.Integer() })),
   ggufFiles: Type.Boolean(),
   modelsFolder: Type.String(),
+  installs: Type.Array(
+    Type.Object({
+      kind: Type.String({ description: 'automatic1111, forge, sdnext, comfyui or sd-server.' }),
+      path: Type.String(),
+      usable: Type.Boolean({ description: 'Whether there is an adapter that starts it.' }),
+    }),
+  ),
 });
 
 export const TryBody = Type.Object(

@@ -70,10 +70,8 @@ function Offer({ name }: { name: Name }) {
                 label={titleOf(name)}
                 description="What is wrong is said when it is saved, and nothing is changed then."
                 validationError="That is not JSON"
-                formatOnBlur
-                minRows={18}
-                maxRows={28}
-                autosize
+                // Its size stays: what moves when it is left takes the press away from the button.
+                rows={24}
                 value={edited ?? ''}
                 onChange={setEdited}
                 styles={{ input: { fontFamily: 'var(--mantine-font-family-monospace)', fontSize: 13 } }}

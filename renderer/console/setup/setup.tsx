@@ -21,7 +21,7 @@ import type { MadeKeyView } from '../../../server/contract/accounts.ts';
 import { call } from '../../api/client.ts';
 import { useLive } from '../../api/live.ts';
 import { useGet } from '../../api/queries.ts';
-import { useAction } from '../../ui/actions.tsx';
+import { ActionButton, useAction } from '../../ui/actions.tsx';
 import { Form } from '../../ui/form.tsx';
 import { bytes } from '../../ui/format.ts';
 import { Loaded, Page } from '../../ui/page.tsx';
@@ -82,7 +82,7 @@ export default function SetupPage() {
 }
 
 function Machine() {
-  const found = useGet<Static<typeof FoundView>>('/api/found', { everyMs: 5_000 });
+  const found = useGet<Static<typeof FoundView>>('/api/found', { everyMs: 15_000 });
   const engines = useLive((state) => state.engines);
   const models = useLive((state) => state.models);
   const gpu = useLive((state) => state.gpu);
@@ -101,7 +101,7 @@ function Machine() {
               : `No NVIDIA card can be read; ${bytes(gpu.totalBytes)} are planned with (gpu.declaredMib in the settings).`}
           </List.Item>
           <Loaded query={found}>
-            {({ lmStudio, webui, ggufFiles, modelsFolder }) => (
+            {({ lmStudio, webui, ggufFiles, modelsFolder, installs }) => (
               <>
                 <List.Item icon={mark(lmStudio !== null)}>
                   {lmStudio
@@ -113,6 +113,11 @@ function Machine() {
                     ? `A Stable Diffusion web UI${webui.folder ? ` in ${webui.folder}` : ` on port ${webui.port}`}, for images`
                     : 'No Stable Diffusion web UI runs. Set webui.folder in the settings to have one started.'}
                 </List.Item>
+                {installs.map((install) => (
+                  <List.Item key={install.path} icon={mark(install.usable)}>
+                    <Found install={install} isUsed={webui?.folder === install.path} />
+                  </List.Item>
+                ))}
                 <List.Item icon={mark(ggufFiles)}>
                   {ggufFiles
                     ? `GGUF files in ${modelsFolder}, for the built-in llama.cpp`
@@ -139,6 +144,45 @@ function Machine() {
         )}
       </Stack>
     </Paper>
+  );
+}
+
+const titles: Readonly<Record<string, string>> = {
+  automatic1111: 'AUTOMATIC1111',
+  forge: 'Forge',
+  sdnext: 'SD.Next',
+  comfyui: 'ComfyUI',
+  'sd-server': 'stable-diffusion.cpp’s server',
+};
+
+/** A program for images that lies here: taken for the one to start, where that can be. */
+function Found({
+  install: { kind, path, usable },
+  isUsed,
+}: {
+  install: Static<typeof FoundView>['installs'][number];
+  isUsed: boolean;
+}) {
+  return (
+    <Group gap="xs">
+      <span>
+        {titles[kind] ?? kind} in <Code>{path}</Code>
+        {!usable && ', which Kilnhouse cannot steer yet'}
+      </span>
+      {usable && !isUsed && (
+        <ActionButton
+          size="compact-xs"
+          variant="default"
+          aria-label={`Use ${titles[kind] ?? kind} in ${path}`}
+          work={async () => {
+            await call('PATCH', '/api/settings', { set: { 'webui.folder': path } });
+            return 'It is started with the next start of the appliance.';
+          }}
+        >
+          Use it
+        </ActionButton>
+      )}
+    </Group>
   );
 }
 

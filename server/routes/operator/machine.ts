@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { findInstalls } from '../../config/installs.ts';
 import { FoundView, HistoryView, TrafficView, TryBody, TryView } from '../../contract/console.ts';
 import { ErrorBody } from '../../contract/errors.ts';
 import { limits } from '../../contract/limits.ts';
@@ -70,6 +71,10 @@ export const machineRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app
         webui: webui && { folder: webui.folder, port: webui.port },
         ggufFiles,
         modelsFolder,
+        installs: findInstalls().map((install) => ({
+          ...install,
+          usable: install.kind !== 'comfyui' && install.kind !== 'sd-server',
+        })),
       };
     },
   );
