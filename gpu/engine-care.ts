@@ -74,7 +74,10 @@ export class EngineCare {
 
   /** Reads anew what an engine offers, where it is up. */
   async refresh(id: string): Promise<void> {
-    if (this.#health.get(id)?.state === 'ready') await this.#refresh(id, this.#engine(id));
+    if (this.#health.get(id)?.state !== 'ready') return;
+    const engine = this.#engine(id);
+    await engine.rescan?.(this.#options.closing);
+    await this.#refresh(id, engine);
   }
 
   logs(id: string): readonly LogLine[] {

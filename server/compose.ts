@@ -35,7 +35,7 @@ import { Backups } from './backup/backups.ts';
 import { restoreStaged } from './backup/restore.ts';
 import { InvalidValue, parseChecked } from './config/checked.ts';
 import type { Config, LoadedConfig } from './config/config.ts';
-import { discover } from './config/discovery.ts';
+import { discover, lmStudioModels } from './config/discovery.ts';
 import { LiveSettings } from './config/live-settings.ts';
 import { lockFolder } from './db/instance-lock.ts';
 import { Style } from './contract/image-generation.ts';
@@ -379,12 +379,21 @@ async function build(
       config.webui.checkpointsFolder ??
       (config.webui.folder === null ? null : join(config.webui.folder, 'models', 'Stable-diffusion')),
   };
-  const watched = watchModels(folders.gguf, () => void gpu.refreshEngine('llama-cpp').catch(() => undefined));
-  closers.push(() => watched.close());
+  const refresh = (engine: string): void => {
+    if (gpu.hasEngine(engine)) void gpu.refreshEngine(engine).catch(() => undefined);
+  };
+  const watched = [
+    { engine: 'llama-cpp', path: folders.gguf, files: /\.gguf$/i },
+    { engine: 'webui', path: folders.checkpoint, files: /\.(safetensors|ckpt)$/i },
+    { engine: 'lm-studio', path: lmStudioModels(found.lmStudio?.lmsPath ?? null), files: /\.gguf$/i },
+  ].flatMap(({ engine, path, files }) =>
+    path === null ? [] : [watchModels({ path, files }, () => refresh(engine))],
+  );
+  closers.push(() => Promise.all(watched.map((one) => one.close())));
   const downloads = new Downloads({
     folderOf: (kind) => folders[kind],
     spaceOf: (path) => new DiskSpace(path, config.storage.floorMib * mib),
-    onDone: (kind) => void gpu.refreshEngine(kind === 'gguf' ? 'llama-cpp' : 'webui').catch(() => undefined),
+    onDone: (kind) => refresh(kind === 'gguf' ? 'llama-cpp' : 'webui'),
   });
   closers.push(() => downloads.close());
   const backupFolder = backupFolderOf(config, folder);

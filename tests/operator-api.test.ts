@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
@@ -369,6 +369,22 @@ describe('what the console asks for', () => {
       (await start({ kind: 'checkpoint', url: 'https://192.0.2.1/a.safetensors' })).error.message,
     ).toContain('webui.folder');
     expect(await appliance.operator('/api/downloads')).toEqual([]);
+  });
+
+  test('a checkpoint that is put into the folder is there by itself, and leaves likewise', async () => {
+    const checkpoints = mkdtempSync(join(tmpdir(), 'kilnhouse-checkpoints-'));
+    const own = await TestAppliance.start({ config: { webui: { checkpointsFolder: checkpoints } } });
+    // Where the stand-in looks.
+    symlinkSync(checkpoints, join(own.folder, 'demo', 'checkpoints'));
+    await own.ready();
+    const isThere = async (): Promise<boolean> =>
+      (await own.operator('/api/models')).some(({ id }: { id: string }) => id === 'my-own');
+    expect(await isThere()).toBe(false);
+    writeFileSync(join(checkpoints, 'my-own.safetensors'), 'weights');
+    await own.until(isThere, 10_000);
+    rmSync(join(checkpoints, 'my-own.safetensors'));
+    await own.until(async () => !(await isThere()), 10_000);
+    await own.stop();
   });
 
   test('pins and defaults outlive the process', async () => {

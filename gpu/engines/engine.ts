@@ -132,6 +132,8 @@ export interface Engine {
   ensureReady(signal: AbortSignal): Promise<void>;
   /** What it could load. */
   models(signal: AbortSignal): Promise<EngineModel[]>;
+  /** Has it look at its files anew, where it does not by itself. */
+  rescan?(signal: AbortSignal): Promise<void>;
   /** What it holds in VRAM now, whoever loaded it. */
   loaded(signal: AbortSignal): Promise<LoadedModel[]>;
   /** Resolves once the model serves, confirmed by asking. A model that is already loaded is left as it is. */

@@ -1,6 +1,6 @@
 import { accessSync, constants, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { field } from '../../gpu/engines/http.ts';
 import type { Config } from './config.ts';
@@ -68,6 +68,12 @@ export function findLms(home: string = homedir()): string | null {
     }
   }
   return null;
+}
+
+/** Where LM Studio keeps its models, from where its command lies (<home>/bin/lms); null where that is not. */
+export function lmStudioModels(lmsPath: string | null): string | null {
+  const folder = lmsPath === null ? null : join(dirname(dirname(lmsPath)), 'models');
+  return folder !== null && existsSync(folder) ? folder : null;
 }
 
 /** The Python of a web UI's own environment, by the layouts of the three. */

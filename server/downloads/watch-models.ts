@@ -2,13 +2,20 @@ import { watch } from 'chokidar';
 
 const stillMs = 1_000;
 
+export interface ModelsFolder {
+  readonly path: string;
+  /** What models end in there. */
+  readonly files: RegExp;
+}
+
 /** Calls back when model files came, went or changed, once they have been still for a moment: one that is copied grows. */
-export function watchModels(folder: string, changed: () => void): { close(): Promise<void> } {
+export function watchModels({ path, files }: ModelsFolder, changed: () => void): { close(): Promise<void> } {
   let timer: NodeJS.Timeout | null = null;
-  const watcher = watch(folder, {
+  const watcher = watch(path, {
     ignoreInitial: true,
-    depth: 2,
-    ignored: (path, stats) => stats?.isFile() === true && !/\.gguf$/i.test(path),
+    // LM Studio: publisher, model, file.
+    depth: 3,
+    ignored: (file, stats) => stats?.isFile() === true && !files.test(file),
   });
   watcher.on('all', () => {
     if (timer) clearTimeout(timer);

@@ -141,6 +141,10 @@ export class Webui implements Engine {
     return flavourOf(typeof paths === 'object' && paths !== null ? Object.keys(paths) : []);
   }
 
+  async rescan(signal: AbortSignal): Promise<void> {
+    await this.#http.json('/sdapi/v1/refresh-checkpoints', { method: 'POST', signal, timeoutMs: 60_000 });
+  }
+
   async models(signal: AbortSignal): Promise<EngineModel[]> {
     return (await this.#checkpoints(signal)).map(({ hash: _, ...model }) => model);
   }

@@ -1,5 +1,7 @@
 import { randomInt } from 'node:crypto';
+import { readdirSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { allocate, cardMib, release, usedMib } from '../card.ts';
 import { fault } from '../faults.ts';
@@ -32,7 +34,7 @@ interface Checkpoint {
   readonly stepMs: number;
 }
 
-const checkpoints: readonly Checkpoint[] = [
+const builtIn: readonly Checkpoint[] = [
   { name: 'demo-sd15', hash: 'de30051500', weightsMib: 3_000, workingMib: 850, loadMs: 8_000, stepMs: 260 },
   {
     name: 'demo-sd15-paint',
@@ -44,6 +46,8 @@ const checkpoints: readonly Checkpoint[] = [
   },
   { name: 'demo-xl', hash: 'de300abcde', weightsMib: 5_400, workingMib: 850, loadMs: 20_000, stepMs: 900 },
 ];
+/** What is listed: as of the start, or of the last time that it was told to look. */
+let checkpoints = [...builtIn, ...onDisk()];
 const samplers = [
   'Euler a',
   'Euler',
@@ -56,9 +60,24 @@ const samplers = [
   'LCM',
 ];
 const contextMib = 320;
-const title = ({ name, hash }: Checkpoint): string => `${name}.safetensors [${hash}]`;
+const title = ({ name, hash }: Checkpoint): string => `${name}.safetensors${hash === '' ? '' : ` [${hash}]`}`;
 
-let selected: Checkpoint = checkpoints[0] as Checkpoint;
+/** Files in the folder `checkpoints`, as far as a stand-in knows of them: their names. */
+function onDisk(): Checkpoint[] {
+  try {
+    return readdirSync(join(folder, 'checkpoints'))
+      .filter((name) => name.endsWith('.safetensors'))
+      .map((name) => ({
+        ...(builtIn[0] as Checkpoint),
+        name: name.slice(0, -'.safetensors'.length),
+        hash: '',
+      }));
+  } catch {
+    return [];
+  }
+}
+
+let selected: Checkpoint = builtIn[0] as Checkpoint;
 let weights: 'disk' | 'ram' | 'vram' = 'disk';
 let lock: Promise<void> = Promise.resolve();
 let job: { step: number; steps: number; interrupted: boolean; name: string; preview: Buffer | null } | null =
@@ -119,6 +138,9 @@ async function serve(request: IncomingMessage, response: ServerResponse): Promis
       );
       return;
     }
+    case 'POST /sdapi/v1/refresh-checkpoints':
+      checkpoints = [...builtIn, ...onDisk()];
+      return json(response, 200, null);
     case 'GET /sdapi/v1/sd-models':
       return json(
         response,
