@@ -78,7 +78,7 @@ async function install() {
   if (code !== 0) {
     fail(
       `npm ci failed with code ${code}.`,
-      'Most often the npm registry could not be reached or the disk is full (about 1.5 GB is needed).\n' +
+      'Most often the npm registry could not be reached or the disk is full (about 1.7 GB is needed).\n' +
         'Run "npm ci" in this folder to see all of its output, then start again.',
     );
   }
