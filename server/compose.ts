@@ -612,11 +612,11 @@ function readPhrases(file: string): readonly string[] {
   return parseChecked(Type.Array(Type.String()), readFileSync(file, 'utf8'), file);
 }
 
-/** Names this installation in the marks of its processes. */
 function readStyles(path: string): readonly Style[] {
   return parseChecked(Type.Array(Style), readFileSync(path, 'utf8'), path);
 }
 
+/** Names this installation in the marks of its processes. */
 function ownerOf(folder: string): string {
   return createHash('sha256').update(folder).digest('hex').slice(0, 16);
 }

@@ -42,7 +42,10 @@ beforeEach(async () => {
   context = await newContext();
   page = await newPage(context);
 });
-afterEach(() => context.close());
+afterEach(async () => {
+  appliance.faults('');
+  await context.close();
+});
 
 async function newContext(options: object = {}): Promise<BrowserContext> {
   const made = await browser.newContext({

@@ -33,7 +33,7 @@ export async function benchConsole(): Promise<void> {
     await still.goto('about:blank');
     const nothing = await motion(still, seconds);
     await still.close();
-    await keepWaiting(appliance, closing.signal);
+    keepWaiting(appliance, closing.signal);
     await page.bringToFront();
     await page.getByText(new RegExp(`^(${waiting}|49\\d|4[5-9]\\d) waiting$`)).waitFor({ timeout: 60_000 });
     const [traffic, dashboard] = await Promise.all([
@@ -99,7 +99,7 @@ async function firstScreen(page: Page, link: string): Promise<Record<string, num
 }
 
 /** Requests of one tenant that wait for each other; whoever is served asks again. */
-async function keepWaiting({ url }: Program, signal: AbortSignal): Promise<void> {
+function keepWaiting({ url }: Program, signal: AbortSignal): void {
   const body = JSON.stringify({
     model: 'bench-model',
     stream: true,
@@ -114,7 +114,6 @@ async function keepWaiting({ url }: Program, signal: AbortSignal): Promise<void>
     }
   };
   for (let i = 0; i < waiting + slots; i += 1) ask().catch(() => undefined);
-  await delay(3_000);
 }
 
 /** The time of frames, and the part of a core that scripts and everything of the page took. */

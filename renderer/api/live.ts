@@ -55,18 +55,10 @@ export function follow(token: string): () => void {
       waitMs = Math.min(retry.longestMs, waitMs * 2);
     });
   };
-  const now = (): void => {
-    if (live.getState().connection === 'live') return;
-    window.clearTimeout(timer);
-    waitMs = retry.firstMs;
-    connect();
-  };
   connect();
-  window.addEventListener('online', now);
   return () => {
     isOver = true;
     window.clearTimeout(timer);
-    window.removeEventListener('online', now);
     socket?.close();
     live.setState({ connection: 'connecting', state: null });
   };

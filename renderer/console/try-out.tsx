@@ -7,14 +7,13 @@ import { ActionButton } from '../ui/actions.tsx';
 import { duration } from '../ui/format.ts';
 
 /** One real answer or picture. */
-export function TryOut({ kind, model, done }: { kind: 'text' | 'image'; model?: string; done?: () => void }) {
+export function TryOut({ kind, model }: { kind: 'text' | 'image'; model?: string }) {
   const [made, setMade] = useState<Static<typeof TryView> | null>(null);
   return (
     <Stack>
       <ActionButton
         work={async () => {
           setMade(await call('POST', '/api/try', { kind, ...(model !== undefined && { model }) }));
-          done?.();
           return null;
         }}
       >

@@ -10,7 +10,7 @@ function told(message: string): void {
   notifications.show({ message, autoClose: 4_000 });
 }
 
-/** Says what was refused, in the appliance's words; it stays until it is read. */
+/** Says what was refused, in the appliance's words; there is time to read it. */
 function complain(error: unknown): void {
   const message = error instanceof Error ? error.message : String(error);
   notifications.show({ color: 'red', title: 'That did not work', message, autoClose: 12_000 });

@@ -1,10 +1,11 @@
 import { ActionIcon, Badge, Box, Group, Paper, Text, Title, Tooltip } from '@mantine/core';
 import { useVirtualizer } from '@tanstack/react-virtual';
 import { CircleHelp } from 'lucide-react';
-import { memo, useEffect, useMemo, useRef, useState } from 'react';
+import { memo, useMemo, useRef, useState } from 'react';
 import { useLive } from '../../api/live.ts';
 import { count, duration } from '../../ui/format.ts';
 import { Empty } from '../../ui/page.tsx';
+import { useSeconds } from '../../ui/use-seconds.ts';
 import { useModelColors } from '../model-colors.ts';
 import { useTenantNames } from '../tenant-names.ts';
 import { type Item, type Lane, lanesOf, type Row, rowsOf } from './lanes.ts';
@@ -175,13 +176,3 @@ const ItemView = memo(function ItemView({
     </div>
   );
 });
-
-/** Wall-clock milliseconds, a second at a time. */
-function useSeconds(): number {
-  const [now, setNow] = useState(Date.now);
-  useEffect(() => {
-    const timer = window.setInterval(() => setNow(Date.now()), 1_000);
-    return () => window.clearInterval(timer);
-  }, []);
-  return now;
-}

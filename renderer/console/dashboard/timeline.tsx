@@ -1,9 +1,10 @@
 import { Group, Paper, Text, Title, Tooltip } from '@mantine/core';
-import { useEffect, useMemo, useState } from 'react';
+import { useMemo } from 'react';
 import { useLive } from '../../api/live.ts';
 import { useGet } from '../../api/queries.ts';
 import { duration, moment } from '../../ui/format.ts';
 import { Empty } from '../../ui/page.tsx';
+import { useSeconds } from '../../ui/use-seconds.ts';
 import { useModelColors } from '../model-colors.ts';
 import { residenciesOf, type Span, type Step } from './residencies.ts';
 import styles from './timeline.module.css';
@@ -16,11 +17,7 @@ const kinds = { loading: 'loading', resident: 'on the card', leaving: 'leaving' 
 export function Timeline() {
   const recent = useLive(({ decisions }) => decisions);
   const record = useGet<Step[]>('/api/decisions');
-  const [now, setNow] = useState(Date.now);
-  useEffect(() => {
-    const timer = window.setInterval(() => setNow(Date.now()), 1_000);
-    return () => window.clearInterval(timer);
-  }, []);
+  const now = useSeconds();
   const spans = useMemo(() => {
     const steps = new Map<number, Step>();
     for (const step of record.data ?? []) steps.set(step.sequence, step);

@@ -39,7 +39,7 @@ export const pageRoutes: FastifyPluginAsyncTypebox<{ pagesFolder: string }> = as
   const response = { 200: Type.Unknown({ description: 'A file of the page.' }) };
   if (!existsSync(join(pagesFolder, 'index.html'))) {
     app.get('/', { config, schema: { hide: true, response } }, async (_request, reply) =>
-      reply.type('text/plain; charset=utf-8').send('The console is not built. Run: npm run build\n'),
+      reply.type('text/plain; charset=utf-8').send('The console is not built yet: npm start builds it.\n'),
     );
     return;
   }
