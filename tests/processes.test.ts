@@ -136,6 +136,15 @@ test('P2: what a crash left is ended at the next start by its mark, and a strang
   decoy.kill('SIGKILL');
 });
 
+test('P2: a second installation that ends takes nothing of the first with it', async () => {
+  const [first, second] = await Promise.all([start(), start()]);
+  await Promise.all([first.ready(), second.ready()]);
+  const running = await survivorsOf(first);
+  await second.stop();
+  expect(await survivorsOf(second)).toEqual([]);
+  expect(await survivorsOf(first)).toEqual(running);
+});
+
 test('P2: a marked process that no file knows is ended too', async () => {
   const stray = spawn(node, ['-e', 'setInterval(()=>{},1000)'], {
     stdio: 'ignore',
@@ -237,12 +246,13 @@ test('P6, F23: stop is polite, then forced, then confirmed, with every descendan
         : Promise.reject(new Error('not yet')),
   });
   await child.ensureReady(never);
-  const mark = child.pid ?? 0;
-  const environ = readFileSync(`/proc/${mark}/environ`, 'latin1');
-  const name = /KILNHOUSE_CHILD=([^\0]*)/.exec(environ)?.[1] ?? '';
-  await vi.waitFor(async () => expect(await processes.marked({ child: name })).toHaveLength(3));
+  const environ = readFileSync(`/proc/${child.pid}/environ`, 'latin1');
+  const [owner = '', name = ''] = ['OWNER', 'CHILD'].map(
+    (word) => new RegExp(`KILNHOUSE_${word}=([^\\0]*)`).exec(environ)?.[1],
+  );
+  await vi.waitFor(async () => expect(await processes.marked({ owner, child: name })).toHaveLength(3));
   await child.stop();
-  expect(await processes.marked({ child: name })).toEqual([]);
+  expect(await processes.marked({ owner, child: name })).toEqual([]);
   expect(child.state).toBe('stopped');
 });
 

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { alive, type Processes } from './processes.ts';
+import { alive, type Mark, type Processes } from './processes.ts';
 
 /**
  * Ends a process and all that carries its mark: polite, then forced, then confirmed. Returns the pids that are
@@ -7,12 +7,12 @@ import { alive, type Processes } from './processes.ts';
  */
 export async function endProcess(
   processes: Processes,
-  target: { pid: number | null; child: string },
+  target: { pid: number | null; mark: Required<Mark> },
   limits: { graceMs: number; deadlineMs: number },
 ): Promise<number[]> {
   const began = performance.now();
   const remaining = async (): Promise<number[]> => {
-    const marked = await processes.marked({ child: target.child });
+    const marked = await processes.marked(target.mark);
     const own =
       target.pid !== null && alive(target.pid) && (await processes.identity(target.pid)) ? [target.pid] : [];
     return [...new Set([...own, ...marked])];

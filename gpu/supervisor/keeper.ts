@@ -24,8 +24,10 @@ createInterface({ input: process.stdin })
 
 async function endAll(): Promise<void> {
   const limits = { graceMs: 800, deadlineMs: 2_500 };
-  await Promise.all([...tracked].map(([pid, child]) => endProcess(processes, { pid, child }, limits)));
   if (owner) {
+    await Promise.all(
+      [...tracked].map(([pid, child]) => endProcess(processes, { pid, mark: { owner, child } }, limits)),
+    );
     const strays = (await processes.marked({ owner })).filter((pid) => pid !== process.pid);
     await Promise.all(strays.map((pid) => processes.kill(pid, true)));
   }

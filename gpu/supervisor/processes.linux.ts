@@ -19,14 +19,14 @@ export async function identityOf(pid: number): Promise<{ startTime: string; exec
   }
 }
 
-/** The processes whose environment holds `name=value`: ours and what ours started, wherever they went. */
-export async function markedProcesses(name: string, value: string): Promise<number[]> {
-  const wanted = `${name}=${value}`;
+/** The processes whose environment holds all of these variables: ours and what ours started, wherever they went. */
+export async function processesWith(variables: Readonly<Record<string, string>>): Promise<number[]> {
+  const wanted = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
   const found = await Promise.all(
     (await allPids()).map(async (pid) => {
       try {
-        const environ = await readFile(`/proc/${pid}/environ`, 'latin1');
-        return environ.split('\0').includes(wanted) && (await identityOf(pid)) ? pid : null;
+        const environ = (await readFile(`/proc/${pid}/environ`, 'latin1')).split('\0');
+        return wanted.every((pair) => environ.includes(pair)) && (await identityOf(pid)) ? pid : null;
       } catch {
         return null;
       }

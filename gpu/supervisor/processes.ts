@@ -2,14 +2,23 @@ import { childVariable, ownerVariable } from './child-env.ts';
 import * as linux from './processes.linux.ts';
 import * as windows from './processes.win32.ts';
 
+/** Whose a process is: `owner` names the installation, `child` one program of it. */
+export interface Mark {
+  readonly owner: string;
+  readonly child?: string;
+}
+
 /** What is needed of the operating system to end what we started, and nothing else. */
 export interface Processes {
   /** A name for a process that a later process with the same pid does not share; null when it is gone. */
   identity(pid: number): Promise<{ startTime: string; executable: string } | null>;
   /** Signals a whole process group (a tree on Windows). A group that is gone is no error. */
   kill(pid: number, force: boolean): Promise<void>;
-  /** The living processes of one owner, or of one child, that were found by their marks. */
-  marked(mark: { owner: string } | { child: string }): Promise<number[]>;
+  /**
+   * The living processes of an installation, or of one of its children, found by the marks in their environment. The
+   * owner is always part of the question: two installations on one machine may name their children alike.
+   */
+  marked(mark: Mark): Promise<number[]>;
   /** Who listens on a port; null where the system does not tell. */
   listeners(port: number): Promise<number[] | null>;
 }
@@ -34,9 +43,10 @@ export const processes: Processes = {
   },
   async marked(mark) {
     if (process.platform !== 'linux') return [];
-    return 'owner' in mark
-      ? linux.markedProcesses(ownerVariable, mark.owner)
-      : linux.markedProcesses(childVariable, mark.child);
+    return linux.processesWith({
+      [ownerVariable]: mark.owner,
+      ...(mark.child !== undefined && { [childVariable]: mark.child }),
+    });
   },
   async listeners(port) {
     return process.platform === 'linux' ? linux.listenersOn(port) : null;

@@ -203,10 +203,9 @@ export class SupervisedChild {
   async #launch(abort: AbortController): Promise<void> {
     this.#mark = `${this.spec.id}:${randomUUID()}`;
     this.#startedAt = performance.now();
-    const marks = { owner: this.#world.owner, child: this.#mark };
     const child = execa(this.spec.command, [...this.spec.args], {
       ...(this.spec.cwd !== undefined && { cwd: this.spec.cwd }),
-      env: childEnv(process.env, marks, this.spec.env),
+      env: childEnv(process.env, this.#marks, this.spec.env),
       extendEnv: false,
       stdin: 'ignore',
       // Unread output would be kept in memory; it is read here, into the ring.
@@ -255,13 +254,17 @@ export class SupervisedChild {
     aborted.throwIfAborted();
   }
 
+  get #marks(): { owner: string; child: string } {
+    return { owner: this.#world.owner, child: this.#mark };
+  }
+
   /** What answered must be ours: our process, or one that carries our mark. */
   async #proveOwnPort(): Promise<void> {
     const { port } = this.spec;
     if (port === null) return;
     const listeners = await this.#world.processes.listeners(port);
     if (!listeners || listeners.length === 0) return;
-    const ours = new Set([this.#pid, ...(await this.#world.processes.marked({ child: this.#mark }))]);
+    const ours = new Set([this.#pid, ...(await this.#world.processes.marked(this.#marks))]);
     if (!listeners.some((pid) => ours.has(pid))) {
       throw new EngineError('port_taken', `Port ${port} is answered by process ${listeners.join(', ')}.`);
     }
@@ -286,7 +289,7 @@ export class SupervisedChild {
       // What it started may live on and hold its memory and port.
       void endProcess(
         this.#world.processes,
-        { pid: null, child: this.#mark },
+        { pid: null, mark: this.#marks },
         { graceMs: 0, deadlineMs: 3_000 },
       );
       this.#died(this.#failure, wasReady);
@@ -338,7 +341,7 @@ export class SupervisedChild {
     this.#ending = true;
     const left = await endProcess(
       this.#world.processes,
-      { pid, child: this.#mark },
+      { pid, mark: this.#marks },
       { graceMs: this.spec.graceMs ?? limits.graceMs, deadlineMs: limits.stopDeadlineMs },
     );
     if (left.length > 0) this.#logs.note(`process ${left.join(', ')} could not be ended`, Date.now());
