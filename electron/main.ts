@@ -18,6 +18,7 @@ import {
   utilityProcess,
 } from 'electron';
 import electronUpdater from 'electron-updater';
+import type { Static } from 'typebox';
 import { ApplianceLink } from './appliance-link.ts';
 import { autostart, hiddenFlag } from './autostart.ts';
 import { noticesOf } from './notices.ts';
@@ -28,6 +29,7 @@ import { moodOf, type Status, staysAwake } from './status.ts';
 import { type Action, type Item, trayMenu, trayTip } from './tray-menu.ts';
 import { Updates } from './updates.ts';
 import { windowOptions } from './window-options.ts';
+import type { TenantsView } from '../server/contract/operator-accounts.ts';
 
 /*
  * The desktop shell: only wires. What it shows and decides is in the pure files beside it; what serves is the server, in
@@ -271,8 +273,19 @@ function run(): void {
   }
 
   async function readTenants(): Promise<void> {
-    const answer = await link.call('GET', '/api/tenants?limit=100').catch(() => null);
-    if (answer) update({ tenants: (answer as { tenants: Status['tenants'] }).tenants });
+    try {
+      const tenants: Status['tenants'][number][] = [];
+      let next: string | null = '';
+      while (next !== null) {
+        const after: string = next === '' ? '' : `&after=${next}`;
+        const page = (await link.call('GET', `/api/tenants?limit=100${after}`)) as Static<typeof TenantsView>;
+        tenants.push(...page.items);
+        next = page.next;
+      }
+      update({ tenants });
+    } catch {
+      // The appliance is starting or gone; what was known stays until it answers.
+    }
   }
 
   async function quit(): Promise<void> {

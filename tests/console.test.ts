@@ -446,11 +446,40 @@ test('plans: edited, refused with what is wrong, in force', async () => {
   };
   await button('Edit').click();
   await edit({ ...before, free: { ...before.free, concurrent: 0 } });
-  await page.getByRole('alert').filter({ hasText: 'free.concurrent' }).waitFor();
+  await page.getByRole('dialog').getByRole('alert').filter({ hasText: 'free.concurrent' }).waitFor();
   expect(await appliance.operator('/api/plans')).toEqual(before);
   await edit({ ...before, free: { ...before.free, concurrent: 3 } });
-  await page.getByText('In force from now on.').waitFor();
+  await page.getByText('The plans are changed.').waitFor();
   expect((await appliance.operator('/api/plans')).free.concurrent).toBe(3);
+});
+
+test('tenants: the first of 130 is in the list, in its search and in the filter of usage', async () => {
+  for (let number = 1; number <= 130; number += 1)
+    await appliance.operator('/api/tenants', 'POST', { name: `Studio ${String(number).padStart(3, '0')}` });
+  await enter('/tenants');
+  const table = page.getByRole('table', { name: 'Tenants' });
+  await table.getByText('Studio 130', { exact: true }).waitFor();
+  await page.getByLabel('Search by name').fill('studio 001');
+  await table.getByText('Studio 001', { exact: true }).waitFor();
+  await page.getByLabel('Search by name').fill('nobody');
+  await page.getByText('No tenant is called "nobody"').waitFor();
+  await page.getByLabel('Search by name').fill('');
+  await expect
+    .poll(
+      async () => {
+        await table.hover();
+        await page.mouse.wheel(0, 10_000);
+        return table.getByText('Studio 001', { exact: true }).isVisible();
+      },
+      { timeout: 15_000 },
+    )
+    .toBe(true);
+  await show('/usage');
+  await page.getByRole('combobox', { name: 'Tenant' }).fill('Studio 002');
+  const { items } = await appliance.operator('/api/tenants?search=studio 002');
+  const filtered = page.waitForResponse((response) => response.url().endsWith(`tenant=${items[0].id}`));
+  await page.getByRole('option', { name: 'Studio 002', exact: true }).click();
+  expect((await filtered).status()).toBe(200);
 });
 
 test('the tunnel: opened, its address to copy and to photograph, shut', async () => {

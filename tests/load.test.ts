@@ -69,7 +69,7 @@ test('T1, S1: every tenant gets its own answers, whoever hangs up, and all slots
       ),
     3_000,
   );
-  const { tenants } = await appliance.operator('/api/tenants');
+  const { items: tenants } = await appliance.operator('/api/tenants');
   expect(tenants.every(({ open }: { open: number }) => open === 0)).toBe(true);
   expect(residentMib() - before).toBeLessThan(150);
 }, 60_000);

@@ -448,9 +448,41 @@ describe('plans', () => {
     await appliance.operator('/api/plans', 'PUT', plans);
   });
 
-  test('the plan of new companies cannot be taken away', async () => {
-    const { free: _, ...rest } = await appliance.operator('/api/plans');
-    expect((await appliance.operator('/api/plans', 'PUT', rest)).error.message).toContain('has to stay');
+  test('a plan that somebody is on, or will be on, cannot be taken away', async () => {
+    const { free: _, ...withoutFree } = await appliance.operator('/api/plans');
+    const { error } = await appliance.operator('/api/plans', 'PUT', withoutFree);
+    expect([error.code, error.param]).toEqual(['conflict', 'free']);
+    expect(error.message).toContain('accounts.plan');
+    const plans = await appliance.operator('/api/plans');
+    const gold = { ...plans, gold: plans.plus };
+    const remove = async (): Promise<string | undefined> =>
+      (await appliance.operator('/api/plans', 'PUT', plans)).error?.message;
+    await appliance.operator('/api/plans', 'PUT', gold);
+    const invited = await appliance.operator('/api/invitations', 'POST', {
+      email: 'gil@example.test',
+      plan: 'gold',
+    });
+    expect(await remove()).toContain('the invitation of gil@example.test');
+    await appliance.operator(`/api/invitations/${invited.id}`, 'DELETE');
+    const { id } = await appliance.operator('/api/tenants', 'POST', { name: 'Gilders', plan: 'gold' });
+    expect(await remove()).toContain('1 tenant is on it: Gilders. Give them another plan first.');
+    expect(Object.keys(await appliance.operator('/api/plans'))).toContain('gold');
+    await appliance.operator(`/api/tenants/${id}`, 'PATCH', { plan: 'free' });
+    expect(await remove()).toBeUndefined();
+    expect(await appliance.operator('/api/plans')).toEqual(plans);
+  });
+
+  test.each([
+    ['plans', (offer: Record<string, object>) => ({ ...offer, 'Team Plan': offer['pro'] })],
+    ['plans', (offer: Record<string, object>) => ({ ...offer, prö: offer['pro'] })],
+    ['packages', (offer: Record<string, object>) => ({ ...offer, 'Big One': Object.values(offer)[0] })],
+    ['prices', (offer: Record<string, object>) => ({ ...offer, features: { 'Story Video': 3 } })],
+  ])('%s: a name that could not be shown is refused, with the rule', async (name, changed) => {
+    const before = await appliance.operator(`/api/${name}`);
+    const { error } = await appliance.operator(`/api/${name}`, 'PUT', changed(before));
+    expect(error.code).toBe('invalid_request');
+    expect(error.message).toMatch(/^\w+: "(Team Plan|prö|Big One|Story Video)" is not .*small letters/);
+    expect(await appliance.operator(`/api/${name}`)).toEqual(before);
   });
 
   test.each([

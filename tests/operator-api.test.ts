@@ -202,18 +202,49 @@ describe('what is seen and steered', () => {
 
   test('tenants are shown without their keys', async () => {
     const view = await appliance.operator('/api/tenants');
-    expect(view.tenants[0]).toMatchObject({
+    expect(view.items[0]).toMatchObject({
       id: 'demo',
       kind: 'file',
       plan: 'pro',
       keys: 1,
       available: null,
     });
-    expect(view.tenants.slice(1).map(({ kind, available }: never) => [kind, available])).toEqual(
+    expect(view.items.slice(1).map(({ kind, available }: never) => [kind, available])).toEqual(
       Array.from({ length: 4 }, () => ['account', 100]),
     );
     expect(view.file.problem).toBeNull();
     expect(JSON.stringify(view)).not.toContain(appliance.key);
+  });
+
+  test('every tenant is found, however many there are, and rows name theirs', async () => {
+    const made: string[] = [];
+    for (let number = 0; number < 130; number += 1)
+      made.push((await appliance.operator('/api/tenants', 'POST', { name: `Müller & Söhne ${number}` })).id);
+    const listed: string[] = [];
+    let next: string | null = '';
+    while (next !== null) {
+      const page = await appliance.operator(`/api/tenants?limit=50${next && `&after=${next}`}`);
+      listed.push(...page.items.map(({ id }: { id: string }) => id));
+      next = page.next;
+    }
+    expect(listed.filter((id) => made.includes(id))).toEqual(made.toReversed());
+    const search = async (text: string): Promise<string[]> => {
+      const { items } = await appliance.operator(`/api/tenants?search=${encodeURIComponent(text)}`);
+      return items.map(({ name }: { name: string }) => name);
+    };
+    expect(await search('MÜLLER & SÖHNE 0')).toEqual(['Müller & Söhne 0']);
+    expect(await search(made[0] ?? '')).toEqual(['Müller & Söhne 0']);
+    expect(await search('DEM')).toEqual(expect.arrayContaining(['demo']));
+    expect(await search('%')).toEqual([]);
+    const { key } = await appliance.operator(`/api/tenants/${made[0]}/keys`, 'POST', { name: 'first' });
+    const asked = { as: key, body: { prompt: 'hello' } };
+    await appliance.operator(`/api/tenants/${made[0]}/credits`, 'POST', { credits: 10, reason: 'a test' });
+    expect((await appliance.call('POST', '/generate-text', asked)).status).toBe(200);
+    expect((await appliance.call('POST', '/api/v1/jobs/image-generation', asked)).status).toBe(202);
+    const { byTenant } = await appliance.operator('/api/usage');
+    expect(byTenant).toContainEqual(expect.objectContaining({ name: made[0], title: 'Müller & Söhne 0' }));
+    const { items: jobs } = await appliance.operator('/api/jobs');
+    expect(jobs[0]).toMatchObject({ tenant: made[0], tenantName: 'Müller & Söhne 0' });
   });
 
   test('metrics', async () => {

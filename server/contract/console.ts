@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { JobView } from './jobs.ts';
 import { DecisionView, EngineView, GpuView, MachineView, ModelView, PauseView } from './operator.ts';
+import { TenantName } from './operator-accounts.ts';
 import { Nullable } from './platform.ts';
 
 const ById = <Item extends ReturnType<typeof Type.Object>>(item: Item) => Type.Record(Type.String(), item);
@@ -12,6 +13,7 @@ const ById = <Item extends ReturnType<typeof Type.Object>>(item: Item) => Type.R
 export const LiveItem = Type.Object({
   id: Type.String(),
   tenant: Type.String(),
+  tenantName: TenantName,
   model: Type.String(),
   feature: Type.String(),
   lane: Type.String(),
@@ -170,6 +172,7 @@ export const BackupView = Type.Object({
 export const OperatorJobView = Type.Object({
   ...JobView.properties,
   tenant: Type.String(),
+  tenantName: TenantName,
   attempts: Type.Integer(),
   engineFailures: Type.Integer(),
   interruptions: Type.Integer({ description: 'How often the appliance stopped while it ran.' }),
@@ -178,6 +181,7 @@ export const OperatorJobView = Type.Object({
 export const WebhookStateView = Type.Object({
   id: Type.String(),
   tenant: Type.String(),
+  tenantName: TenantName,
   host: Type.String({ description: 'Where events are sent; the path may hold a secret of theirs.' }),
   events: Type.Array(Type.String(), { description: 'Empty: all.' }),
   createdAt: Type.String(),

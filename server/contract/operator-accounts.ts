@@ -2,9 +2,13 @@ import { Type } from 'typebox';
 import { History, InvitationView, KeyView, Name, Role, UserView } from './accounts.ts';
 import { limits } from './limits.ts';
 import { BalanceView, OrderView } from './money.ts';
-import { Nullable, PageOf } from './platform.ts';
+import { Nullable, PageOf, PageQuery } from './platform.ts';
 
 const closed = { additionalProperties: false } as const;
+/** Beside the id of a tenant wherever a person reads it. */
+export const TenantName = Type.String({
+  description: 'What the tenant is called; its id when it was deleted.',
+});
 const PlanName = Type.String({ minLength: 1, maxLength: 40 });
 const Reason = Type.String({
   minLength: 3,
@@ -24,9 +28,20 @@ export const TenantView = Type.Object({
   open: Type.Integer({ description: 'Requests open now.' }),
   available: Nullable(Type.Integer({ description: 'Credits; null for one that pays nothing.' })),
 });
+export const TenantsQuery = Type.Object(
+  {
+    ...PageQuery.properties,
+    search: Type.Optional(
+      Type.String({
+        maxLength: 100,
+        description: 'Only tenants whose name contains this, or whose id it is.',
+      }),
+    ),
+  },
+  closed,
+);
 export const TenantsView = Type.Object({
-  tenants: Type.Array(TenantView),
-  next: Nullable(Type.String()),
+  ...PageOf(TenantView).properties,
   file: Type.Object({ path: Type.String(), problem: Nullable(Type.String()) }),
 });
 
@@ -102,6 +117,7 @@ export const MadeInvitationView = Type.Object({
 const OperatorOrderView = Type.Object({
   ...OrderView.properties,
   tenant: Type.String(),
+  tenantName: TenantName,
   given: Type.Integer(),
   uncollected: Type.Integer({ description: 'Credits that were refunded or disputed, and spent before.' }),
   problem: Nullable(Type.String()),

@@ -81,7 +81,13 @@ export const OperatorUsageReport = Type.Object({
   byDay: Group('The day, in UTC.'),
   byModel: Group('The model.'),
   byFeature: Group('The feature.'),
-  byTenant: Group('The tenant.'),
+  byTenant: Type.Array(
+    Type.Object({
+      name: Type.String({ description: 'The id of the tenant.' }),
+      title: Type.String({ description: 'What the tenant is called; its id when it was deleted.' }),
+      ...totals,
+    }),
+  ),
 });
 
 export const Health = Type.Object({ status: Type.String(), version: Type.String(), demo: Type.Boolean() });

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import type { Database } from 'better-sqlite3';
 import type { Static } from 'typebox';
 import { checked, parseChecked } from '../config/checked.ts';
+import { demandNames } from './names.ts';
 import { Packages } from './packages.ts';
 import { Plans } from './plans.ts';
 import { Prices } from './prices.ts';
@@ -52,6 +53,7 @@ export class Offers {
     offer: Offer<Name>,
     alongside: () => void = () => undefined,
   ): void {
+    demandNames(name, offer);
     const valid = checked(schemas[name], structuredClone(offer), name);
     const write = this.#db.prepare(
       `insert into offers (name, definition) values (?, ?)

@@ -10,5 +10,6 @@ const Package = Type.Object(
   },
   { additionalProperties: false },
 );
-export const Packages = Type.Record(Type.String({ pattern: '^[a-z][a-z0-9-]{0,39}$' }), Package);
+/** By id; `Offers.replace` checks the ids. */
+export const Packages = Type.Record(Type.String(), Package);
 export type Packages = Static<typeof Packages>;

@@ -47,9 +47,8 @@ export const PlanOverrides = Type.Partial(Type.Omit(Plan, ['creditsPerMonth', 'p
 });
 export type PlanOverrides = Static<typeof PlanOverrides>;
 
-export const Plans = Type.Record(Type.String({ pattern: '^[a-z][a-z0-9-]{0,39}$' }), Plan, {
-  minProperties: 1,
-});
+/** By name; `Offers.replace` checks the names. */
+export const Plans = Type.Record(Type.String(), Plan, { minProperties: 1 });
 export type Plans = Static<typeof Plans>;
 
 /** Whether a list of patterns allows a name. */

@@ -33,8 +33,9 @@ export const Prices = Type.Object(
       },
       { additionalProperties: false },
     ),
-    features: Type.Record(Type.String({ pattern: '^[a-z0-9-]{1,60}$' }), Type.Union([Credits, Bought]), {
-      description: 'One job of a feature: credits, or what it costs where it is bought.',
+    features: Type.Record(Type.String(), Type.Union([Credits, Bought]), {
+      description:
+        'One job of a feature: credits, or what it costs where it is bought. `Offers.replace` checks the names.',
     }),
     markupPermille: Type.Integer({
       minimum: 1_000,

@@ -37,6 +37,7 @@ export class TenantStore {
   readonly #db: Database;
   readonly #offers: Offers;
   readonly #byId: Statement<[string], Row>;
+  readonly #nameOf: Statement<[string], string>;
   /** Resolved tenants by id, believed only while the row's version is the one they were made of. */
   readonly #resolved = new Map<string, { version: number; tenant: Tenant }>();
 
@@ -44,6 +45,8 @@ export class TenantStore {
     this.#db = db;
     this.#offers = offers;
     this.#byId = db.prepare('select * from tenants where id = ?');
+    this.#nameOf = db.prepare<[string], string>('select name from tenants where id = ?').pluck();
+    db.function('folded', { deterministic: true }, (name) => folded(String(name)));
     offers.onChange(() => this.#resolved.clear());
   }
 
@@ -60,12 +63,33 @@ export class TenantStore {
     return row && recordOf(row);
   }
 
-  /** Newest first, from an id of an earlier page on. */
-  page(after: string | undefined, limit: number): TenantRecord[] {
+  /** Newest first, from an id of an earlier page on; with `search`, those whose name or id contains it. */
+  page(after: string | undefined, limit: number, search = ''): TenantRecord[] {
     return this.#db
-      .prepare<[string, number], Row>('select * from tenants where id < ? order by id desc limit ?')
-      .all(after ?? '~', limit)
+      .prepare<[{ after: string; limit: number; search: string }], Row>(
+        `select * from tenants where id < :after and (:search = '' or id = :search or instr(folded(name), folded(:search)))
+         order by id desc limit :limit`,
+      )
+      .all({ after: after ?? '~', limit, search })
       .map(recordOf);
+  }
+
+  /** What a tenant is called; undefined for one that has no account or was deleted. */
+  nameOf(id: string): string | undefined {
+    return this.#nameOf.get(id);
+  }
+
+  /** The names of tenants on a plan, oldest first, and how many there are. */
+  onPlan(plan: string, limit: number): { count: number; names: string[] } {
+    const count = this.#db
+      .prepare<[string], number>('select count(*) from tenants where plan = ?')
+      .pluck()
+      .get(plan);
+    const names = this.#db
+      .prepare<[string, number], string>('select name from tenants where plan = ? order by id limit ?')
+      .pluck()
+      .all(plan, limit);
+    return { count: count ?? 0, names };
   }
 
   change(id: string, change: TenantChange): TenantRecord {
@@ -121,6 +145,11 @@ export class TenantStore {
     if (!record) throw new Error(`There is no tenant ${id}.`);
     return record;
   }
+}
+
+/** A name as it is compared in a search: without case, and with one form for each accented letter. */
+export function folded(name: string): string {
+  return name.normalize('NFKC').toLowerCase();
 }
 
 function recordOf(row: Row): TenantRecord {

@@ -7,7 +7,6 @@ import { count, duration } from '../../ui/format.ts';
 import { Empty } from '../../ui/page.tsx';
 import { useSeconds } from '../../ui/use-seconds.ts';
 import { useModelColors } from '../model-colors.ts';
-import { useTenantNames } from '../tenant-names.ts';
 import { type Item, type Lane, lanesOf, type Row, rowsOf } from './lanes.ts';
 import styles from './queue.module.css';
 import { Why } from './why.tsx';
@@ -31,7 +30,6 @@ export function Queue() {
   const queue = useLive((state) => state.queue);
   const models = useLive((state) => state.models);
   const rows = useMemo(() => rowsOf(lanesOf({ queue, models })), [queue, models]);
-  const names = useTenantNames();
   const [asked, setAsked] = useState<Item | null>(null);
   const scroller = useRef<HTMLDivElement>(null);
   const virtual = useVirtualizer({
@@ -75,7 +73,7 @@ export function Queue() {
                     className={styles['row']}
                     style={{ transform: `translateY(${start}px)`, height: size }}
                   >
-                    <RowView row={row} now={now} names={names} ask={setAsked} />
+                    <RowView row={row} now={now} ask={setAsked} />
                   </div>
                 )
               );
@@ -83,29 +81,18 @@ export function Queue() {
           </div>
         </Box>
       )}
-      <Why asked={asked} close={() => setAsked(null)} names={names} />
+      <Why asked={asked} close={() => setAsked(null)} />
     </Paper>
   );
 }
 
-function RowView({
-  row,
-  now,
-  names,
-  ask,
-}: {
-  row: Row;
-  now: number;
-  names: ReadonlyMap<string, string>;
-  ask: (item: Item) => void;
-}) {
+function RowView({ row, now, ask }: { row: Row; now: number; ask: (item: Item) => void }) {
   if (row.kind === 'lane') return <LaneView lane={row.lane} />;
   const { item, position } = row;
   return (
     <ItemView
       item={item}
       position={position}
-      tenant={names.get(item.tenant) ?? item.tenant}
       waited={duration(Math.max(0, Math.floor((now - item.since) / 1_000) * 1_000))}
       starts={item.startsAt ? duration(Math.max(0, Math.round((item.startsAt - now) / 1_000) * 1_000)) : '–'}
       ask={ask}
@@ -132,14 +119,12 @@ function LaneView({ lane: { modelId, phase, running, slots, items } }: { lane: L
 const ItemView = memo(function ItemView({
   item,
   position,
-  tenant,
   waited,
   starts,
   ask,
 }: {
   item: Item;
   position: number;
-  tenant: string;
   waited: string;
   starts: string;
   ask: (item: Item) => void;
@@ -150,7 +135,7 @@ const ItemView = memo(function ItemView({
         {position}
       </Text>
       <Text size="sm" truncate>
-        {tenant}
+        {item.tenantName}
       </Text>
       <Text size="sm" c="dimmed" truncate visibleFrom="xs">
         {item.feature || item.lane}
@@ -167,7 +152,7 @@ const ItemView = memo(function ItemView({
           variant="subtle"
           color="gray"
           size="sm"
-          aria-label={`Why is number ${position}, of ${tenant}, waiting?`}
+          aria-label={`Why is number ${position}, of ${item.tenantName}, waiting?`}
           onClick={() => ask(item)}
         >
           <CircleHelp aria-hidden size={16} />

@@ -16,12 +16,10 @@ type Decision = Static<typeof DecisionView>;
 export function Why({
   asked,
   close,
-  names,
 }: {
   /** What is asked about, as it was then. */
   asked: Item | null;
   close: () => void;
-  names: ReadonlyMap<string, string>;
 }) {
   const now = useLive(({ queue }) => (asked === null ? undefined : queue[asked.id]));
   return (
@@ -36,29 +34,19 @@ export function Why({
         </Title>
       }
     >
-      {asked && <Account item={now ?? asked} isWaiting={now !== undefined} names={names} close={close} />}
+      {asked && <Account item={now ?? asked} isWaiting={now !== undefined} close={close} />}
     </Drawer>
   );
 }
 
-function Account({
-  item,
-  isWaiting,
-  names,
-  close,
-}: {
-  item: Item;
-  isWaiting: boolean;
-  names: ReadonlyMap<string, string>;
-  close: () => void;
-}) {
+function Account({ item, isWaiting, close }: { item: Item; isWaiting: boolean; close: () => void }) {
   const reasons = useLive((state) => state.reasons);
   const decisions = useGet<Decision[]>('/api/decisions', { everyMs: 2_000 });
   return (
     <Stack>
       <Text>
-        {item.feature || 'Work'} of <b>{names.get(item.tenant) ?? item.tenant}</b> on <b>{item.model}</b>,
-        here since {moment(item.since)}.
+        {item.feature || 'Work'} of <b>{item.tenantName}</b> on <b>{item.model}</b>, here since{' '}
+        {moment(item.since)}.
       </Text>
       {isWaiting ? (
         <Alert variant="light" title={reasons[item.reason] ?? item.reason}>

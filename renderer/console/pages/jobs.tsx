@@ -20,7 +20,6 @@ import { bytes, duration, moment, percent } from '../../ui/format.ts';
 import { Empty, Loaded, Page } from '../../ui/page.tsx';
 import { PagedTable } from '../../ui/paged-table.tsx';
 import type { Column } from '../../ui/table.tsx';
-import { useTenantNames } from '../tenant-names.ts';
 
 type Job = Static<typeof OperatorJobView>;
 
@@ -36,7 +35,6 @@ const colors: Readonly<Record<string, string>> = {
 export default function JobsPage() {
   const [state, setState] = useState<string | null>(null);
   const [opened, setOpened] = useState<string | null>(null);
-  const names = useTenantNames();
   const columns: readonly Column<Job>[] = [
     {
       title: 'Job',
@@ -53,7 +51,7 @@ export default function JobsPage() {
         </UnstyledButton>
       ),
     },
-    { title: 'Tenant', show: ({ tenant }) => names.get(tenant) ?? tenant },
+    { title: 'Tenant', show: ({ tenantName }) => tenantName },
     { title: 'Model', show: ({ model }) => model },
     {
       title: 'State',
@@ -104,13 +102,13 @@ export default function JobsPage() {
           </Title>
         }
       >
-        {opened !== null && <Detail id={opened} names={names} />}
+        {opened !== null && <Detail id={opened} />}
       </Drawer>
     </Page>
   );
 }
 
-function Detail({ id, names }: { id: string; names: ReadonlyMap<string, string> }) {
+function Detail({ id }: { id: string }) {
   const query = useGet<Static<typeof JobDetailView>>(`/api/jobs/${id}`, { everyMs: 2_000 });
   return (
     <Loaded query={query}>
@@ -120,8 +118,7 @@ function Detail({ id, names }: { id: string; names: ReadonlyMap<string, string> 
           <Stack>
             <Code>{job.id}</Code>
             <Text>
-              <b>{job.feature}</b> of <b>{names.get(job.tenant) ?? job.tenant}</b> on <b>{job.model}</b>:{' '}
-              {job.state}
+              <b>{job.feature}</b> of <b>{job.tenantName}</b> on <b>{job.model}</b>: {job.state}
               {job.error && `, ${job.error.message}`}
             </Text>
             {isOpen && <Progress value={job.progress * 100} aria-label="Progress" />}

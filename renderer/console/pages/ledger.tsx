@@ -7,16 +7,14 @@ import { count, moment } from '../../ui/format.ts';
 import { Empty, Loaded, Page } from '../../ui/page.tsx';
 import { PagedTable } from '../../ui/paged-table.tsx';
 import type { Column } from '../../ui/table.tsx';
-import { useTenantNames } from '../tenant-names.ts';
 
 type Order = Static<typeof OrdersPage>['items'][number];
 
 export default function LedgerPage() {
   const proof = useGet<Static<typeof ProofView>>('/api/ledger');
-  const names = useTenantNames();
   const columns: readonly Column<Order>[] = [
     { title: 'When', width: '140px', show: ({ createdAt }) => moment(createdAt) },
-    { title: 'Tenant', show: ({ tenant }) => names.get(tenant) ?? tenant },
+    { title: 'Tenant', show: ({ tenantName }) => tenantName },
     { title: 'What', show: ({ kind, item }) => `${kind}: ${item}` },
     { title: 'Credits', width: '90px', end: true, show: ({ credits }) => count(credits) },
     {

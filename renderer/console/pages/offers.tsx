@@ -1,4 +1,14 @@
-import { Button, Group, JsonInput, Modal, Stack, Table as PlainTable, Tabs, Text } from '@mantine/core';
+import {
+  Alert,
+  Button,
+  Group,
+  JsonInput,
+  Modal,
+  Stack,
+  Table as PlainTable,
+  Tabs,
+  Text,
+} from '@mantine/core';
 import { useState } from 'react';
 import { call } from '../../api/client.ts';
 import { useGet } from '../../api/queries.ts';
@@ -40,10 +50,18 @@ export default function OffersPage() {
 function Offer({ name }: { name: Name }) {
   const query = useGet<Record<string, unknown>>(`/api/${name}`);
   const [edited, setEdited] = useState<string | null>(null);
+  const [fault, setFault] = useState<string | null>(null);
   const save = useAction(async () => {
-    await call('PUT', `/api/${name}`, JSON.parse(edited ?? '{}'));
+    setFault(null);
+    try {
+      await call('PUT', `/api/${name}`, JSON.parse(edited ?? '{}'));
+    } catch (error) {
+      // Said in the dialog, beside what it is about; a message in the corner would lie over its button.
+      setFault(error instanceof Error ? error.message : String(error));
+      return null;
+    }
     setEdited(null);
-    return 'In force from now on.';
+    return `The ${name} are changed. They apply from the next request on.`;
   });
   return (
     <Loaded query={query}>
@@ -60,7 +78,10 @@ function Offer({ name }: { name: Name }) {
           <Shown offer={offer} label={titleOf(name)} />
           <Modal
             opened={edited !== null}
-            onClose={() => setEdited(null)}
+            onClose={() => {
+              setEdited(null);
+              setFault(null);
+            }}
             title={`Edit ${name}`}
             size="xl"
             centered
@@ -68,7 +89,7 @@ function Offer({ name }: { name: Name }) {
             <Stack>
               <JsonInput
                 label={titleOf(name)}
-                description="What is wrong is said when it is saved, and nothing is changed then."
+                description="It is checked when you save. If there is an error, nothing changes."
                 validationError="That is not JSON"
                 // Its size stays: what moves when it is left takes the press away from the button.
                 rows={24}
@@ -76,6 +97,11 @@ function Offer({ name }: { name: Name }) {
                 onChange={setEdited}
                 styles={{ input: { fontFamily: 'var(--mantine-font-family-monospace)', fontSize: 13 } }}
               />
+              {fault !== null && (
+                <Alert color="red" title="Nothing was changed" role="alert">
+                  {fault}
+                </Alert>
+              )}
               <Group justify="flex-end">
                 <Button loading={save.isPending} onClick={() => save.mutate()}>
                   Save

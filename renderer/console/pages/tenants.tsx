@@ -1,16 +1,16 @@
 import { Anchor, Badge, Button, Group, Modal, Select, Stack, Text, TextInput } from '@mantine/core';
-import { useDisclosure } from '@mantine/hooks';
+import { useDebouncedValue, useDisclosure } from '@mantine/hooks';
 import { Plus } from 'lucide-react';
 import { useState } from 'react';
 import type { Static } from 'typebox';
 import { Link, useLocation } from 'wouter';
 import type { TenantsView, TenantView } from '../../../server/contract/operator-accounts.ts';
 import { call } from '../../api/client.ts';
-import { useGet } from '../../api/queries.ts';
+import { useGet, usePages } from '../../api/queries.ts';
 import { useAction } from '../../ui/actions.tsx';
 import { Form } from '../../ui/form.tsx';
 import { count } from '../../ui/format.ts';
-import { Empty, Loaded, Page, Problem } from '../../ui/page.tsx';
+import { Empty, Page, Problem, Waiting } from '../../ui/page.tsx';
 import { type Column, Table } from '../../ui/table.tsx';
 
 type Tenant = Static<typeof TenantView>;
@@ -51,9 +51,14 @@ const columns: readonly Column<Tenant>[] = [
 ];
 
 export default function TenantsPage() {
-  const query = useGet<Static<typeof TenantsView>>('/api/tenants?limit=100', { everyMs: 5_000 });
   const [isMaking, making] = useDisclosure(false);
   const [search, setSearch] = useState('');
+  const [asked] = useDebouncedValue(search.trim(), 200);
+  const { query, rows, more, first } = usePages<Tenant, Static<typeof TenantsView>>(
+    '/api/tenants',
+    { search: asked },
+    { everyMs: 5_000 },
+  );
   return (
     <Page
       title="Tenants and keys"
@@ -64,32 +69,41 @@ export default function TenantsPage() {
         </Button>
       }
     >
-      <Loaded query={query}>
-        {({ tenants, file }) => (
-          <Stack>
-            {file.problem !== null && <Problem error={new Error(`${file.path}: ${file.problem}`)} />}
-            {tenants.length > 8 && (
-              <TextInput
-                label="Search"
-                value={search}
-                onChange={(event) => setSearch(event.currentTarget.value)}
-                maw={320}
-              />
-            )}
-            <Table
-              label="Tenants"
-              columns={columns}
-              rows={tenants.filter(({ name }) => name.toLowerCase().includes(search.toLowerCase()))}
-              keyOf={({ id }) => id}
-              empty={
-                <Empty title="There are no tenants yet">
-                  Make one here, or name keys in <code>{file.path}</code>.
-                </Empty>
-              }
-            />
-          </Stack>
+      <Stack>
+        {first && first.file.problem !== null && (
+          <Problem error={new Error(`${first.file.path}: ${first.file.problem}`)} />
         )}
-      </Loaded>
+        {(rows.length > 8 || search !== '') && (
+          <TextInput
+            label="Search by name"
+            value={search}
+            onChange={(event) => setSearch(event.currentTarget.value)}
+            maw={320}
+          />
+        )}
+        {query.isError && <Problem error={query.error} retry={() => void query.refetch()} />}
+        {query.isPending && <Waiting />}
+        {first && (
+          <Table
+            label="Tenants"
+            columns={columns}
+            rows={rows}
+            more={more}
+            keyOf={({ id }) => id}
+            empty={
+              asked === '' ? (
+                <Empty title="There are no tenants yet">
+                  Make one here, or name keys in <code>{first.file.path}</code>.
+                </Empty>
+              ) : (
+                <Empty title={`No tenant is called "${asked}"`}>
+                  The search looks at all tenants, by name.
+                </Empty>
+              )
+            }
+          />
+        )}
+      </Stack>
       <NewTenant isOpen={isMaking} close={making.close} />
     </Page>
   );

@@ -1,4 +1,4 @@
-import { Paper, SegmentedControl, Select, SimpleGrid, Stack, Text, Title } from '@mantine/core';
+import { Paper, SegmentedControl, SimpleGrid, Stack, Text, Title } from '@mantine/core';
 import { useMemo, useState } from 'react';
 import type { Static } from 'typebox';
 import type { OperatorUsageReport } from '../../../server/contract/platform.ts';
@@ -7,7 +7,7 @@ import { count, duration, percent } from '../../ui/format.ts';
 import { Loaded, Page } from '../../ui/page.tsx';
 import { type Column, Table } from '../../ui/table.tsx';
 import { TimeChart } from '../../ui/time-chart.tsx';
-import { useTenantNames } from '../tenant-names.ts';
+import { TenantSelect } from '../tenant-select.tsx';
 
 type Report = Static<typeof OperatorUsageReport>;
 type Line = Report['byModel'][number];
@@ -15,7 +15,6 @@ type Line = Report['byModel'][number];
 export default function UsagePage() {
   const [days, setDays] = useState('30');
   const [tenant, setTenant] = useState<string | null>(null);
-  const names = useTenantNames();
   const of = tenant === null ? '' : `&tenant=${encodeURIComponent(tenant)}`;
   const query = useGet<Report>(`/api/usage?days=${days}${of}`, { everyMs: 30_000 });
   return (
@@ -24,15 +23,7 @@ export default function UsagePage() {
       about="What tenants used: requests, tokens, pictures and seconds of the GPU."
       actions={
         <>
-          <Select
-            aria-label="Tenant"
-            placeholder="All tenants"
-            data={[...names].map(([value, label]) => ({ value, label }))}
-            value={tenant}
-            onChange={setTenant}
-            searchable
-            clearable
-          />
+          <TenantSelect value={tenant} onChange={setTenant} />
           <SegmentedControl
             aria-label="How far back"
             value={days}
@@ -46,12 +37,12 @@ export default function UsagePage() {
         </>
       }
     >
-      <Loaded query={query}>{(report) => <Shown report={report} names={names} />}</Loaded>
+      <Loaded query={query}>{(report) => <Shown report={report} />}</Loaded>
     </Page>
   );
 }
 
-function Shown({ report, names }: { report: Report; names: ReadonlyMap<string, string> }) {
+function Shown({ report }: { report: Report }) {
   const { totals, byDay, byModel, byFeature, byTenant } = report;
   const { times, series } = useMemo(() => {
     const ordered = everyDay(report.from, byDay);
@@ -106,10 +97,7 @@ function Shown({ report, names }: { report: Report; names: ReadonlyMap<string, s
           right={(value) => `${count(Math.round(value))} s`}
         />
       </Paper>
-      <Lines
-        title="By tenant"
-        lines={byTenant.map((line) => ({ ...line, name: names.get(line.name) ?? line.name }))}
-      />
+      <Lines title="By tenant" lines={byTenant} />
       <Lines title="By model" lines={byModel} />
       <Lines title="By feature" lines={byFeature} />
     </Stack>
@@ -132,8 +120,12 @@ function everyDay(
   return days;
 }
 
+/** What a line is called: the title of a tenant, the name of anything else. */
+const nameOf = (line: Line | Report['byTenant'][number]): string =>
+  'title' in line ? line.title : line.name;
+
 const columns: readonly Column<Line>[] = [
-  { title: 'Name', width: 'minmax(140px, 2fr)', show: ({ name }) => name },
+  { title: 'Name', width: 'minmax(140px, 2fr)', show: nameOf },
   { title: 'Requests', end: true, show: ({ requests }) => count(requests) },
   { title: 'Succeeded', end: true, show: ({ successRate }) => percent(successRate) },
   { title: 'Mean time', end: true, show: ({ meanMs }) => duration(meanMs) },

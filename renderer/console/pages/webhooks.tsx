@@ -5,15 +5,13 @@ import { useGet } from '../../api/queries.ts';
 import { moment } from '../../ui/format.ts';
 import { Empty, Loaded, Page } from '../../ui/page.tsx';
 import { type Column, Table } from '../../ui/table.tsx';
-import { useTenantNames } from '../tenant-names.ts';
 
 type Hook = Static<typeof WebhookStateView>;
 
 export default function WebhooksPage() {
   const query = useGet<Hook[]>('/api/webhooks', { everyMs: 10_000 });
-  const names = useTenantNames();
   const columns: readonly Column<Hook>[] = [
-    { title: 'Tenant', show: ({ tenant }) => names.get(tenant) ?? tenant },
+    { title: 'Tenant', show: ({ tenantName }) => tenantName },
     { title: 'Told at', width: 'minmax(160px, 2fr)', show: ({ host }) => host },
     {
       title: 'Events',

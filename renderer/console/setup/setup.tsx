@@ -18,6 +18,7 @@ import type { Static } from 'typebox';
 import { Link, useLocation } from 'wouter';
 import type { FoundView, SettingsView } from '../../../server/contract/console.ts';
 import type { MadeKeyView } from '../../../server/contract/accounts.ts';
+import type { TenantsView } from '../../../server/contract/operator-accounts.ts';
 import { call } from '../../api/client.ts';
 import { useLive } from '../../api/live.ts';
 import { useGet } from '../../api/queries.ts';
@@ -231,7 +232,7 @@ function Budget() {
 function FirstTenant() {
   const [name, setName] = useState('');
   const [key, setKey] = useState<string | null>(null);
-  const tenants = useGet<{ tenants: { id: string; name: string; keys: number }[] }>('/api/tenants?limit=100');
+  const tenants = useGet<Static<typeof TenantsView>>('/api/tenants?limit=100');
   const make = useAction(async () => {
     const { id } = await call<{ id: string }>('POST', '/api/tenants', { name: name.trim() });
     const made = await call<Static<typeof MadeKeyView>>('POST', `/api/tenants/${id}/keys`, {
@@ -241,7 +242,7 @@ function FirstTenant() {
     return null;
   });
   if (key !== null) return <ShownKey value={key} />;
-  const withKeys = (tenants.data?.tenants ?? []).filter(({ keys }) => keys > 0);
+  const withKeys = (tenants.data?.items ?? []).filter(({ keys }) => keys > 0).slice(0, 3);
   return (
     <Stack>
       {withKeys.length > 0 && (

@@ -15,7 +15,7 @@ import { type OperatorDeps, operatorOf } from './operator-context.ts';
 
 /** The jobs of all tenants. What was asked in them is theirs, and not shown here. */
 export const operatorJobRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, deps) => {
-  const { jobs, jobStore, jobDesk, features, directory, audit, ledger } = deps;
+  const { jobs, jobStore, jobDesk, features, directory, tenants, audit, ledger } = deps;
 
   app.get(
     '/api/jobs',
@@ -128,6 +128,7 @@ export const operatorJobRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async 
 
   function view(job: JobRecord) {
     const { tenant, attempt: attempts, engineFailures, interruptions } = job;
-    return { ...jobView(job, jobs), tenant, attempts, engineFailures, interruptions };
+    const tenantName = tenants.nameOf(tenant) ?? tenant;
+    return { ...jobView(job, jobs), tenant, tenantName, attempts, engineFailures, interruptions };
   }
 };

@@ -111,7 +111,14 @@ export const ledgerRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app,
       const { after, limit = limits.page.default } = request.query;
       return pageOf(orders.page({ after, limit: limit + 1 }), limit, (order) => {
         const { tenant, given, uncollected, problem } = order;
-        return { ...orderView(order), tenant, given, uncollected, problem };
+        return {
+          ...orderView(order),
+          tenant,
+          tenantName: tenants.nameOf(tenant) ?? tenant,
+          given,
+          uncollected,
+          problem,
+        };
       });
     },
   );

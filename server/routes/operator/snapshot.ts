@@ -49,11 +49,16 @@ function startsAt({ etaMs }: Standing, now: number): number | null {
   return Math.round((now + etaMs) / stepMs) * stepMs;
 }
 
-function liveItem(standing: Standing, now: number): Static<typeof LiveItem> {
+function liveItem(
+  standing: Standing,
+  now: number,
+  nameOf: (tenant: string) => string,
+): Static<typeof LiveItem> {
   const { work, reason } = standing;
   return {
     id: work.id,
     tenant: work.tenant,
+    tenantName: nameOf(work.tenant),
     model: work.modelId,
     feature: work.feature ?? '',
     lane: work.lane,
@@ -65,12 +70,13 @@ function liveItem(standing: Standing, now: number): Static<typeof LiveItem> {
 
 type Sources = Pick<
   OperatorDeps,
-  'gpu' | 'pause' | 'tunnel' | 'tenantsFile' | 'admission' | 'version' | 'demo' | 'lan'
+  'gpu' | 'pause' | 'tunnel' | 'tenants' | 'tenantsFile' | 'admission' | 'version' | 'demo' | 'lan'
 >;
 
 /** Everything the console shows live, by id, so that a change can be sent as a merge patch. */
 export function snapshot(sources: Sources): LiveState {
-  const { gpu, pause, tunnel, tenantsFile, admission, version, demo, lan } = sources;
+  const { gpu, pause, tunnel, tenants, tenantsFile, admission, version, demo, lan } = sources;
+  const nameOf = (id: string): string => tenants.nameOf(id) ?? id;
   const now = Date.now();
   const [status, engines, models, tunnelStatus] = [
     gpu.status(),
@@ -96,7 +102,7 @@ export function snapshot(sources: Sources): LiveState {
     machine: machineView(gpu.telemetry.latest()),
     engines: byId(engines.map(engineView)),
     models: byId(models.map(modelView)),
-    queue: byId(gpu.scheduler.standings().map((standing) => liveItem(standing, now))),
+    queue: byId(gpu.scheduler.standings().map((standing) => liveItem(standing, now, nameOf))),
     reasons,
     // The last of them: the whole record has a route of its own.
     decisions: Object.fromEntries(

@@ -9,19 +9,19 @@ import {
   NewTenantBody,
   TenantChangeBody,
   TenantDetail,
+  TenantsQuery,
   TenantsView,
   TenantView,
 } from '../../contract/operator-accounts.ts';
-import { PageQuery } from '../../contract/platform.ts';
 import { ApiError } from '../../http/api-error.ts';
 import { sendLines } from '../../http/download.ts';
 import { moment } from '../../http/envelope.ts';
 import { futureMoment } from '../../http/future-moment.ts';
-import { balanceView, invitationView, keyView, userView } from '../../http/views.ts';
+import { balanceView, invitationView, keyView, pageOf, userView } from '../../http/views.ts';
 import { PlanOverrides } from '../../offers/plans.ts';
 import { eraseCompany } from '../../privacy/erase.ts';
 import { exportOfCompany } from '../../privacy/export.ts';
-import type { TenantRecord } from '../../tenants/tenant-store.ts';
+import { folded, type TenantRecord } from '../../tenants/tenant-store.ts';
 import { type OperatorDeps, operatorOf } from './operator-context.ts';
 
 /** The tenants: companies with accounts, and those of tenants.json, which are changed there. */
@@ -32,18 +32,18 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app,
     '/api/tenants',
     {
       schema: {
-        summary: 'The tenants; those of tenants.json on the first page',
-        querystring: PageQuery,
+        summary: 'The tenants, newest first; those of tenants.json on the first page',
+        querystring: TenantsQuery,
         response: { 200: TenantsView, default: ErrorBody },
       },
     },
     async (request) => {
-      const { after, limit = limits.page.default } = request.query;
-      const found = tenants.page(after, limit + 1);
-      const shown = found.slice(0, limit);
+      const { after, limit = limits.page.default, search = '' } = request.query;
+      const page = pageOf(tenants.page(after, limit + 1, search), limit, tenantView);
+      const ofFile = after === undefined ? fileTenants(search) : [];
       return {
-        tenants: [...(after === undefined ? fileTenants() : []), ...shown.map(tenantView)],
-        next: found.length > limit ? (shown.at(-1)?.id ?? null) : null,
+        items: [...ofFile, ...page.items],
+        next: page.next,
         file: { path: deps.tenantsFile.path, problem: deps.tenantsFile.problem() },
       };
     },
@@ -241,10 +241,11 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app,
     };
   }
 
-  function fileTenants() {
+  function fileTenants(search: string) {
     const views = new Map<string, Static<typeof TenantView>>();
     for (const { tenant } of deps.files.all()) {
       const { id, plan, disabled, allowNSFW, history, account } = tenant;
+      if (!folded(id).includes(folded(search))) continue;
       views.set(id, {
         id: account ?? id,
         kind: 'file',

@@ -8,7 +8,7 @@ import type { OperatorDeps } from './operator-context.ts';
 const dayMs = 24 * 3_600_000;
 
 /** What was used, by all tenants or one. */
-export const usageRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, { db, usage }) => {
+export const usageRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, { db, usage, tenants }) => {
   app.get(
     '/api/usage',
     {
@@ -32,7 +32,7 @@ export const usageRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, 
         byDay: [...byDay],
         byModel: [...byModel],
         byFeature: [...byFeature],
-        byTenant: [...byTenant],
+        byTenant: byTenant.map((line) => ({ ...line, title: tenants.nameOf(line.name) ?? line.name })),
       };
     },
   );

@@ -6,7 +6,10 @@ import { moment } from '../../http/envelope.ts';
 import type { OperatorDeps } from './operator-context.ts';
 
 /** Endpoints of all tenants, and whether they answer. */
-export const operatorWebhookRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, { webhooks }) => {
+export const operatorWebhookRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (
+  app,
+  { webhooks, tenants },
+) => {
   const momentOf = (at: number | null): string | null => (at === null ? null : moment(at));
   app.get(
     '/api/webhooks',
@@ -19,6 +22,7 @@ export const operatorWebhookRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = as
     async () =>
       webhooks.all().map(({ url, events, createdAt, disabledAt, failingSince, ...shown }) => ({
         ...shown,
+        tenantName: tenants.nameOf(shown.tenant) ?? shown.tenant,
         host: new URL(url).host,
         events: [...events],
         createdAt: moment(createdAt),
