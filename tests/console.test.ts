@@ -8,6 +8,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core';
 import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { TestAppliance } from './appliance.ts';
+import { tinyGguf } from '../scripts/make-tiny-gguf.ts';
 import { startBrowser } from './browser.ts';
 import { makeCloudflared } from './tunnel-program.ts';
 
@@ -420,7 +421,7 @@ test('backups: made, checked; the log of who did what', async () => {
 });
 
 test('a model file: fetched, with its progress; one that is no file is refused with why', async () => {
-  const host = createServer((_, response) => response.end(Buffer.alloc(100_000)));
+  const host = createServer((_, response) => response.end(tinyGguf()));
   await new Promise<void>((resolve) => host.listen(0, '127.0.0.1', resolve));
   const { port } = host.address() as AddressInfo;
   await enter('/models');

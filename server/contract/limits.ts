@@ -115,7 +115,16 @@ export const limits = {
     codes: 20,
     sessionMs: 30 * 24 * 3_600_000,
   },
-  download: { urlCharacters: 2_000, atOnce: 2, stallMs: 60_000, kept: 50 },
+  /** Of model files: bytes of one, and of the answers that are read only to keep a connection. */
+  download: {
+    urlCharacters: 2_000,
+    atOnce: 2,
+    stallMs: 60_000,
+    kept: 50,
+    redirects: 10,
+    bytes: 1024 ** 4,
+    discardBytes: 64 * 1024,
+  },
   idempotency: { keyCharacters: 255, answerBytes: 16 * 1024 * 1024, keptMs: 24 * 3_600_000 },
   /** Priced text without a bound of its own gets this one, so that what it can cost is known before. */
   pricedCompletionTokens: 4_096,

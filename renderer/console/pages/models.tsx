@@ -243,13 +243,13 @@ function Downloads() {
         Downloads
       </Title>
       <Stack>
-        {downloads.map(({ id, name, state, bytes: there, totalBytes, error }) => {
+        {downloads.map(({ id, name, url, state, bytes: there, totalBytes, error }) => {
           const isOpen = ['waiting', 'loading', 'checking'].includes(state);
           const share = totalBytes ? (there / totalBytes) * 100 : 0;
           return (
             <div key={id}>
               <Group justify="space-between" wrap="nowrap">
-                <Text size="sm" fw={600} truncate>
+                <Text size="sm" fw={600} truncate title={url}>
                   {name}
                 </Text>
                 <Group gap="xs" wrap="nowrap">
@@ -270,6 +270,32 @@ function Downloads() {
                       }}
                     >
                       Give up
+                    </ActionButton>
+                  )}
+                  {(state === 'failed' || state === 'canceled') && (
+                    <ActionButton
+                      size="compact-xs"
+                      variant="default"
+                      aria-label={`Try again to download ${name}`}
+                      work={async () => {
+                        await call('POST', `/api/downloads/${id}/retry`);
+                        return null;
+                      }}
+                    >
+                      Try again
+                    </ActionButton>
+                  )}
+                  {!isOpen && (
+                    <ActionButton
+                      size="compact-xs"
+                      variant="default"
+                      aria-label={`Remove the download of ${name}`}
+                      work={async () => {
+                        await call('DELETE', `/api/downloads/${id}`);
+                        return null;
+                      }}
+                    >
+                      Remove
                     </ActionButton>
                   )}
                 </Group>

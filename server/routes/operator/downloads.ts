@@ -51,10 +51,47 @@ export const downloadRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (ap
 
   app.post(
     '/api/downloads/:id/cancel',
-    { schema: { summary: 'Give a download up', params: Id, response: { 200: Done, default: ErrorBody } } },
+    {
+      schema: {
+        summary: 'Give a download up; what came of it is deleted',
+        params: Id,
+        response: { 200: Done, default: ErrorBody },
+      },
+    },
     async (request) => {
       if (downloads.cancel(request.params.id)) return { done: true, message: 'Given up.' };
-      throw new ApiError('conflict', 'There is no such download under way.');
+      throw new ApiError('conflict', 'No such download is under way.');
+    },
+  );
+
+  app.post(
+    '/api/downloads/:id/retry',
+    {
+      schema: {
+        summary: 'Try a download again; it goes on where it was',
+        params: Id,
+        response: { 202: DownloadView, default: ErrorBody },
+      },
+    },
+    async (request, reply) => {
+      const { name, url, ...rest } = downloads.retry(request.params.id);
+      audit.add(operatorOf(request), { action: 'model.download', target: name, after: { url } });
+      return reply.status(202).send({ name, url, ...rest });
+    },
+  );
+
+  app.delete(
+    '/api/downloads/:id',
+    {
+      schema: {
+        summary: 'Take a download that has ended off the list, and delete what is not whole',
+        params: Id,
+        response: { 200: Done, default: ErrorBody },
+      },
+    },
+    async (request) => {
+      await downloads.remove(request.params.id);
+      return { done: true, message: 'Removed.' };
     },
   );
 };
