@@ -56,7 +56,8 @@ import { Uploads } from './files/uploads.ts';
 import { History } from './history/history.ts';
 import { freePorts } from './free-ports.ts';
 import { HistoryStore } from './history/history-store.ts';
-import type { BaseApp, Tls } from './http/base-app.ts';
+import type { BaseApp } from './http/base-app.ts';
+import { PatientListener } from './http/patient-listener.ts';
 import { listenForTunnel } from './http/tunnel-listener.ts';
 import { moment } from './http/envelope.ts';
 import { IdempotencyStore } from './idempotency/idempotency-store.ts';
@@ -107,6 +108,8 @@ export interface Surroundings {
 
 export interface Appliance {
   readonly tenantUrl: string;
+  /** Why the tenant API is not open yet; null when it is. */
+  readonly problem: string | null;
   readonly operatorUrl: string;
   readonly tokenFile: string;
   /** What the tenant listener shows; null where it speaks plain HTTP. */
@@ -421,11 +424,26 @@ async function build(
     log: (message, about) => logger.info(about, message),
   });
   closers.push(() => tunnel.stop());
+  const tenantListener = new PatientListener(tenantSide, {
+    ...config.tenant,
+    tls: certificate,
+    againMs: limits.listenAgainMs,
+    chosenBy: 'tenant.port (KILNHOUSE_TENANT_PORT)',
+    onChange: (problem) =>
+      problem === null ? logger.info('the tenant API is open') : logger.error({ problem }, 'not listening'),
+  });
   const lan = {
     host: config.tenant.host,
     certificate,
-    address: () => tenantSide.server.address() as AddressInfo,
-    url: () => addressOf(tenantSide, certificate),
+    get port() {
+      return tenantListener.port;
+    },
+    get url() {
+      return tenantListener.url;
+    },
+    get problem() {
+      return tenantListener.problem;
+    },
   };
   const operatorSide = await operatorApp(
     {
@@ -437,6 +455,12 @@ async function build(
       tunnel,
       lan,
       configuration,
+      settingsWorld: () => ({
+        plans: Object.keys(offers.plans),
+        hasKeys: hasKeys(),
+        cardBytes: gpu.status().totalBytes,
+        ownPorts: [tenantListener.port, (operatorSide.server.address() as AddressInfo | null)?.port ?? 0],
+      }),
       downloads,
       modelsFolder,
       discover: () => discover(config, modelsFolder),
@@ -455,8 +479,9 @@ async function build(
   }
   // Before anybody can ask: the engines come up in the background, and requests wait for them.
   await gpu.start();
-  const tenantUrl = await listen(tenantSide, config.tenant.host, config.tenant.port, closers, certificate);
-  const operatorUrl = await listen(operatorSide, '127.0.0.1', config.operator.port, closers, null);
+  closers.push(() => tenantListener.close());
+  await tenantListener.open();
+  const operatorUrl = await listen(operatorSide, config.operator.port, closers);
   jobs.start();
   if (config.backup.enabled) backups.start();
   if (config.tunnel.enabled)
@@ -478,9 +503,10 @@ async function build(
   }
   mkdirSync(join(folder, 'run'), { recursive: true, mode: 0o700 });
   writeFileSync(join(folder, 'run', 'operator-url'), `${operatorUrl}\n`, { mode: 0o600 });
-  logger.info({ tenantUrl, operatorUrl, demo: demo !== null }, 'serving');
+  logger.info({ tenantUrl: tenantListener.url, operatorUrl, demo: demo !== null }, 'serving');
   return {
-    tenantUrl,
+    tenantUrl: tenantListener.url,
+    problem: tenantListener.problem,
     operatorUrl,
     tokenFile,
     certificate,
@@ -510,32 +536,21 @@ function orderOf({ scheduler }: Config): { policy: Policy; queue: QueueLimits } 
   };
 }
 
-async function listen(
-  app: BaseApp,
-  host: string,
-  port: number,
-  closers: (() => unknown)[],
-  tls: Tls | null,
-): Promise<string> {
+/** The console's listener, without which nobody could say what is wrong: where it cannot listen, the start fails. */
+async function listen(app: BaseApp, port: number, closers: (() => unknown)[]): Promise<string> {
   try {
-    await app.listen({ host, port });
+    await app.listen({ host: '127.0.0.1', port });
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') {
       throw new Error(
-        `Port ${port} is taken by another program. Choose another one with KILNHOUSE_TENANT_PORT or KILNHOUSE_OPERATOR_PORT, or in config.json.`,
+        `Port ${port} is taken by another program. Choose another one with KILNHOUSE_OPERATOR_PORT, or as operator.port in config.json.`,
         { cause: error },
       );
     }
     throw error;
   }
   closers.push(() => app.close());
-  return addressOf(app, tls);
-}
-
-/** Where a listener is reached from this machine. */
-function addressOf({ server }: BaseApp, tls: Tls | null): string {
-  const { address, port } = server.address() as AddressInfo;
-  return `${tls ? 'https' : 'http'}://${address === '0.0.0.0' ? '127.0.0.1' : address}:${port}`;
+  return `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
 }
 
 /** The ledger, once it is proven to add up, and what a crash left open given back. */

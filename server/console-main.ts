@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { loadConfig } from './config/config.ts';
+import { dataFolder } from './config/config.ts';
 
 /* npm run console: a fresh link to the console of the appliance that runs. */
-const { folder } = loadConfig();
+const folder = dataFolder(process.env);
 try {
   const address = readFileSync(join(folder, 'run', 'operator-url'), 'utf8').trim();
   const token = readFileSync(join(folder, 'operator-token'), 'utf8').trim();

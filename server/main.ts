@@ -1,7 +1,8 @@
 import { flushCompileCache } from 'node:module';
-import { type Appliance, compose } from './compose.ts';
+import { type Appliance, compose, type Surroundings } from './compose.ts';
 import { InvalidValue } from './config/checked.ts';
-import { loadConfig } from './config/config.ts';
+import { dataFolder, type LoadedConfig, loadConfig } from './config/config.ts';
+import { keepAsGood, lastGood } from './config/last-good.ts';
 import { AlreadyRunning } from './db/instance-lock.ts';
 import { LedgerBroken } from './ledger/proof.ts';
 import { limits } from './contract/limits.ts';
@@ -14,7 +15,7 @@ const restartCode = 75;
 try {
   let end = (_code: number): void => undefined;
   const restarts = process.env['KILNHOUSE_RESTARTS'] === '1';
-  const appliance = await compose(loadConfig(), {
+  const appliance = await start({
     terminal: process.stderr.isTTY,
     restart: restarts ? () => end(restartCode) : null,
   });
@@ -34,8 +35,32 @@ try {
   process.exitCode = 1;
 }
 
+/** Starts with the settings there are; where they stop the start, with the last ones that worked. */
+async function start(surroundings: Surroundings): Promise<Appliance> {
+  const serve = async (loaded: LoadedConfig): Promise<Appliance> => {
+    const appliance = await compose(loaded, surroundings);
+    keepAsGood(loaded);
+    return appliance;
+  };
+  try {
+    return await serve(loadConfig());
+  } catch (error) {
+    if (error instanceof AlreadyRunning || error instanceof LedgerBroken) throw error;
+    const why = error instanceof Error ? error.message : String(error);
+    const good = lastGood(dataFolder(process.env), why);
+    if (!good) throw error;
+    console.error(
+      `\nThe start with the settings in config.json failed: ${why}\nStarting with the last settings that worked.`,
+    );
+    // What fails with those as well is not a matter of the settings: the first reason is the one to mend.
+    return serve(good).catch(() => {
+      throw error;
+    });
+  }
+}
+
 function welcome(appliance: Appliance, link: string): string {
-  const { tenantUrl, operatorUrl, tokenFile, certificate, demo, freshKey, demoAccounts } = appliance;
+  const { tenantUrl, problem, operatorUrl, tokenFile, certificate, demo, freshKey, demoAccounts } = appliance;
   const key = freshKey ?? '<your key>';
   const lines = [
     '',
@@ -43,7 +68,9 @@ function welcome(appliance: Appliance, link: string): string {
       ? 'Kilnhouse is serving, in DEMO mode: no engine was found, so stand-ins answer.'
       : 'Kilnhouse is serving.',
     '',
-    `  Tenant API     ${tenantUrl}     (documentation: ${tenantUrl}/docs)`,
+    problem === null
+      ? `  Tenant API     ${tenantUrl}     (documentation: ${tenantUrl}/docs)`
+      : `  Tenant API     NOT OPEN: ${problem} It is tried again every ${limits.listenAgainMs / 1000} s.`,
     `  Console        ${link}     (works once, for 15 minutes; npm run console makes another)`,
     `  Operator API   ${operatorUrl}     (token in ${tokenFile})`,
   ];

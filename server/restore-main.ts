@@ -3,13 +3,14 @@ import { resolve } from 'node:path';
 import { backupFolderOf } from './backup/backup-folder.ts';
 import { restore } from './backup/restore.ts';
 import { backupName } from './backup/manifest.ts';
-import { loadConfig } from './config/config.ts';
+import { dataFolder, type LoadedConfig, loadConfig } from './config/config.ts';
+import { lastGood } from './config/last-good.ts';
 
 /* npm run restore [backup]: puts a backup in the place of the data folder's contents, or lists what there is. */
 const [wanted] = process.argv.slice(2);
-const { config, folder } = loadConfig();
-const backups = backupFolderOf(config, folder);
 try {
+  const { config, folder } = readSettings();
+  const backups = backupFolderOf(config, folder);
   if (wanted === undefined) {
     const names = (existsSync(backups) ? readdirSync(backups) : [])
       .filter((name) => backupName.test(name))
@@ -34,4 +35,15 @@ try {
 } catch (error) {
   console.error(`\nNothing was restored: ${error instanceof Error ? error.message : String(error)}`);
   process.exitCode = 1;
+}
+
+/** The settings, or the last ones that worked: a mistake in them must not stand in the way of a backup. */
+function readSettings(): LoadedConfig {
+  try {
+    return loadConfig();
+  } catch (error) {
+    const good = lastGood(dataFolder(process.env), String(error));
+    if (!good) throw error;
+    return good;
+  }
 }

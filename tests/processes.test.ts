@@ -301,14 +301,30 @@ test('F8: a second appliance on the same data ends with a message, and the first
   expect((await first.get('/health')).status).toBe(200);
 });
 
-test('a port that is taken is said, with what to do', async () => {
+test('a port of the tenant API that is taken is said, the console is there, and it opens once the port is free', async () => {
   const taken = createServer();
   await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
   const { port } = taken.address() as AddressInfo;
   const appliance = TestAppliance.launch({ env: { KILNHOUSE_TENANT_PORT: String(port) } });
+  appliances.push(appliance);
+  await appliance.serving();
+  expect(appliance.output).toContain(`NOT OPEN: Port ${port} is taken`);
+  expect(appliance.output).toContain('KILNHOUSE_TENANT_PORT');
+  const live = (await appliance.operator('/api/alerts')) as { id: string }[];
+  expect(live.map(({ id }) => id)).toEqual(['tenant:listener']);
+  taken.close();
+  await appliance.until(async () => (await appliance.operator('/api/alerts')).length === 0);
+  expect((await fetch(`http://127.0.0.1:${port}/health`)).status).toBe(200);
+});
+
+test('a port of the console that is taken ends the start, with what to do', async () => {
+  const taken = createServer();
+  await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
+  const { port } = taken.address() as AddressInfo;
+  const appliance = TestAppliance.launch({ env: { KILNHOUSE_OPERATOR_PORT: String(port) } });
   await appliance.until(() => appliance.process.exitCode !== null);
   expect(appliance.output).toContain(`Port ${port} is taken`);
-  expect(appliance.output).toContain('KILNHOUSE_TENANT_PORT');
+  expect(appliance.output).toContain('KILNHOUSE_OPERATOR_PORT');
   await vi.waitFor(async () => expect(await survivorsOf(appliance)).toEqual([]), { timeout: 3_000 });
   taken.close();
 });

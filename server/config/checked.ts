@@ -24,10 +24,19 @@ export function parseChecked<S extends TSchema>(schema: S, text: string, file: s
   try {
     parsed = JSON.parse(text);
   } catch (cause) {
-    const detail = cause instanceof Error ? cause.message : String(cause);
-    throw new InvalidValue(file, '', `is not complete JSON: ${detail}`, { cause });
+    throw new InvalidValue(file, '', `is not valid JSON: ${detailOf(cause, text)}`, { cause });
   }
   return checked(schema, parsed, file);
+}
+
+/** What the parser says, which names line and column, and what people who write JSON by hand meant most often. */
+function detailOf(cause: unknown, text: string): string {
+  const detail = cause instanceof Error ? cause.message : String(cause);
+  if (/escaped|Bad Unicode escape/i.test(detail))
+    return `${detail}. In JSON a backslash is written twice: "C:\\\\models"`;
+  if (/^\s*\/[/*]/m.test(text)) return `${detail}. Comments are not allowed in JSON`;
+  if (/,\s*[\]}]/.test(text)) return `${detail}. No comma may stand before a closing bracket`;
+  return detail;
 }
 
 /** The value itself, if it fits the schema; its missing parts are filled in with the defaults. */

@@ -1,5 +1,5 @@
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import { describeConfig } from '../../scripts/describe-config.ts';
@@ -43,7 +43,7 @@ test('every setting has a variable, a default and a description', () => {
 });
 
 test.each([
-  ['half a file', '{"tenant": {"port": 30', 'not complete JSON'],
+  ['half a file', '{"tenant": {"port": 30', 'not valid JSON'],
   ['a wrong type', '{"tenant": {"port": "x"}}', 'tenant.port'],
   ['a port out of range', '{"tenant": {"port": 99999}}', 'tenant.port'],
   ['an unknown setting', '{"tenannt": {}}', 'tenannt'],
@@ -60,4 +60,37 @@ test('docs/configuration.md says what the schema says', () => {
   expect(readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8')).toBe(
     describeConfig(),
   );
+});
+
+test.each([
+  ['UTF-8 with a byte order mark', 'utf8'],
+  ['UTF-16, as PowerShell writes it', 'utf16le'],
+] as const)('a file in %s is read', (_, encoding) => {
+  writeFileSync(join(folder, 'config.json'), '\uFEFF{\r\n"tenant": {"port": 4000}\r\n}', encoding);
+  expect(load().tenant.port).toBe(4000);
+});
+
+test.each([
+  ['"C:\\Users\\ann\\sd"', 'C:\\Users\\ann\\sd'],
+  [' /opt/sd ', '/opt/sd'],
+  ['~/sd', join(homedir(), 'sd')],
+  ['~', homedir()],
+  ['~ann/sd', '~ann/sd'],
+])('a path pasted as %s is taken as %s', (written, meant) => {
+  write(JSON.stringify({ webui: { folder: written } }));
+  expect(load().webui.folder).toBe(meant);
+});
+
+test('KILNHOUSE_DATA may be set with quotes, as Windows keeps them', () => {
+  expect(loadConfig({ KILNHOUSE_DATA: `"${folder}"` }).folder).toBe(folder);
+});
+
+test.each([
+  ['single backslashes', '{"webui": {"folder": "C:\\models"}}', 'a backslash is written twice'],
+  ['backslashes that mean a line break', '{"webui": {"folder": "C:\\new"}}', 'a backslash is written twice'],
+  ['a comment', '{\n// the card\n"gpu": {}}', 'Comments are not allowed'],
+  ['a comma too many', '{"gpu": {"reserveMib": 512,}}', 'No comma may stand before'],
+])('%s: the message says what to change', (_, text, advice) => {
+  write(text);
+  expect(() => load()).toThrow(advice);
 });

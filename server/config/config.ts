@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { type Static, type TSchema, Type } from 'typebox';
 import { checked, InvalidValue, parseChecked } from './checked.ts';
+import { readTextFile } from './text-file.ts';
 
 const Port = (value: number, description: string) =>
   Type.Integer({ minimum: 0, maximum: 65_535, default: value, description });
@@ -10,6 +11,11 @@ const Flag = (value: boolean, description: string) => Type.Boolean({ default: va
 const Mib = (value: number, description: string) => Type.Integer({ minimum: 0, default: value, description });
 const Optional = <S extends TSchema>(schema: S, description: string) =>
   Type.Union([schema, Type.Null()], { default: null, description });
+/** What a path in the settings has to lead to. `folder to write` need not be there yet. */
+export type PathKind = 'folder' | 'folder to write' | 'file' | 'program';
+/** A path, as people paste it: quotes around it and spaces beside it are taken off, and ~ is the home folder. */
+const PathTo = (kind: PathKind, description: string) =>
+  Type.Union([Type.String({ minLength: 1 }), Type.Null()], { default: null, description, pathTo: kind });
 /** Shown to nobody once it is set. */
 const Secret = (description: string) =>
   Type.Union([Type.String(), Type.Null()], { default: null, description, writeOnly: true });
@@ -44,8 +50,8 @@ export const Config = Type.Object(
           false,
           'Serve over TLS: with the certificate below, or one that is made here and whose fingerprint is shown.',
         ),
-        certificateFile: Optional(Type.String({ minLength: 1 }), 'PEM file of your own certificate.'),
-        keyFile: Optional(Type.String({ minLength: 1 }), 'PEM file of its key.'),
+        certificateFile: PathTo('file', 'PEM file of your own certificate.'),
+        keyFile: PathTo('file', 'PEM file of its key.'),
         publicUrl: Optional(
           Type.String(),
           'The address tenants use, for links in answers; the listener’s own when null.',
@@ -113,7 +119,7 @@ export const Config = Type.Object(
       {
         enabled: Flag(true, 'Use LM Studio where it is installed or running.'),
         port: Port(1234, 'Port of its server.'),
-        lmsPath: Optional(Type.String(), 'Its lms command; looked for in the usual places when null.'),
+        lmsPath: PathTo('program', 'Its lms command; looked for in the usual places when null.'),
         apiToken: Secret('Its API token, where its server demands one.'),
         ...Profile,
       },
@@ -123,15 +129,12 @@ export const Config = Type.Object(
       {
         enabled: Flag(true, 'Use a Stable Diffusion web UI where one is running or its folder is set.'),
         port: Port(7861, 'Port of its API.'),
-        folder: Optional(
-          Type.String(),
-          'Folder of AUTOMATIC1111, Forge or SD.Next, for the appliance to start it.',
-        ),
-        checkpointsFolder: Optional(
-          Type.String({ minLength: 1 }),
+        folder: PathTo('folder', 'Folder of AUTOMATIC1111, Forge or SD.Next, for the appliance to start it.'),
+        checkpointsFolder: PathTo(
+          'folder to write',
           'Its folder of checkpoints, for downloads; models/Stable-diffusion in its folder when null.',
         ),
-        python: Optional(Type.String(), 'Its Python; the venv in its folder when null.'),
+        python: PathTo('program', 'Its Python; the venv in its folder when null.'),
         flavour: Optional(
           Type.Union([Type.Literal('automatic1111'), Type.Literal('forge'), Type.Literal('sdnext')]),
           'Which of the three it is; found out when null.',
@@ -144,7 +147,10 @@ export const Config = Type.Object(
     llamaCpp: group(
       {
         enabled: Flag(true, 'Serve the GGUF files of the models folder with the built-in engine.'),
-        modelsFolder: Optional(Type.String(), 'Folder of GGUF files; "models" in the data folder when null.'),
+        modelsFolder: PathTo(
+          'folder to write',
+          'Folder of GGUF files; "models" in the data folder when null.',
+        ),
         ...Profile,
       },
       'llama.cpp, built in, for text.',
@@ -223,10 +229,7 @@ export const Config = Type.Object(
     tunnel: group(
       {
         enabled: Flag(false, 'Open a Cloudflare Tunnel to the tenant API at the start.'),
-        cloudflared: Optional(
-          Type.String({ minLength: 1 }),
-          'The cloudflared program; looked for on the PATH when null.',
-        ),
+        cloudflared: PathTo('program', 'The cloudflared program; looked for on the PATH when null.'),
         token: Secret(
           'Token of a named tunnel, from Cloudflare’s dashboard. Without one, a quick tunnel gets another address at each start.',
         ),
@@ -240,8 +243,8 @@ export const Config = Type.Object(
     backup: group(
       {
         enabled: Flag(true, 'Make a backup every day.'),
-        folder: Optional(
-          Type.String({ minLength: 1 }),
+        folder: PathTo(
+          'folder to write',
           'Where backups go: another disk, best of all; "backups" in the data folder when null.',
         ),
         keepDays: Type.Integer({
@@ -293,11 +296,15 @@ export interface LoadedConfig {
   readonly config: Config;
   readonly folder: string;
   readonly file: string;
+  /** What `config` was read from, without what variables say. */
+  readonly text: string;
+  /** Why the settings in `file` are not the ones in effect; null when they are. */
+  readonly fault: string | null;
 }
 
-/** Where the data lies unless KILNHOUSE_DATA says otherwise. */
-function dataFolder(env: NodeJS.ProcessEnv): string {
-  return env['KILNHOUSE_DATA'] || join(homedir(), '.kilnhouse');
+/** Where the data lies: KILNHOUSE_DATA, or a folder in the home folder. */
+export function dataFolder(env: NodeJS.ProcessEnv): string {
+  return pathAsMeant(env['KILNHOUSE_DATA'] ?? '') || join(homedir(), '.kilnhouse');
 }
 
 /** Reads the settings, making the folder and an empty file on the first start. Throws InvalidValue. */
@@ -307,8 +314,8 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env): LoadedConfig {
   const file = join(folder, 'config.json');
   if (!existsSync(file)) writeFileSync(file, '{\n  "$schema": "./config.schema.json"\n}\n', { mode: 0o600 });
   writeFileSync(join(folder, 'config.schema.json'), `${JSON.stringify(Config, null, 2)}\n`);
-  const written = parseChecked(Config, readFileSync(file, 'utf8'), file);
-  return { folder, file, config: override(written, env) };
+  const text = readTextFile(file);
+  return { folder, file, text, fault: null, config: override(parseChecked(Config, text, file), env) };
 }
 
 /** One setting that stands alone: its path, schema and the variable that overrides it. */
@@ -354,7 +361,54 @@ export function override(config: Config, env: NodeJS.ProcessEnv): Config {
       );
     }
   }
+  for (const setting of settings()) {
+    if (pathKindOf(setting) === null) continue;
+    const path = valueAt(changed as Config, setting.path);
+    if (typeof path !== 'string') continue;
+    // "C:\new" has a line break in it, where "C:\\new" was meant.
+    if (/\p{Cc}/u.test(path))
+      throw new InvalidValue(
+        'config.json',
+        setting.path.join('.'),
+        'holds a line break or another control character. In JSON a backslash is written twice: "C:\\\\models"',
+      );
+    writeAt(changed, setting.path, pathAsMeant(path));
+  }
   return checked(Config, changed, 'settings');
+}
+
+/** What the path in a setting has to lead to; null for a setting that is no path. */
+export function pathKindOf({ schema }: Setting): PathKind | null {
+  return 'pathTo' in schema ? (schema.pathTo as PathKind) : null;
+}
+
+/** A path without the quotes that "Copy as path" and `set NAME="..."` leave around it, and with ~ as the home folder. */
+function pathAsMeant(path: string): string {
+  const bare = path.trim().replace(/^"(.*)"$/, '$1');
+  return /^~(?=$|[\\/])/.test(bare) ? join(homedir(), bare.slice(1)) : bare;
+}
+
+export function valueAt(config: Config, path: readonly string[]): unknown {
+  let value: unknown = config;
+  for (const name of path) value = (value as Record<string, unknown>)[name];
+  return value;
+}
+
+/** Settings lie one group deep, or stand alone. */
+export function writeAt(
+  into: Record<string, unknown>,
+  [name = '', inner]: readonly string[],
+  value: unknown,
+): void {
+  if (inner === undefined) {
+    if (value === undefined) delete into[name];
+    else into[name] = value;
+    return;
+  }
+  const group = { ...(into[name] as Record<string, unknown> | undefined) };
+  if (value === undefined) delete group[inner];
+  else group[inner] = value;
+  into[name] = group;
 }
 
 const demoWords: Readonly<Record<string, string>> = { '1': 'always', '0': 'never' };

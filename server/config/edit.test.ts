@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import { InvalidValue } from './checked.ts';
 import { type Config, loadConfig, settings } from './config.ts';
-import { changeSettings, settingStates } from './edit.ts';
+import { planChange, type SettingChange, settingStates, type WantedChange, writeChange } from './edit.ts';
 
 let folder = '';
 let file = '';
@@ -13,6 +13,12 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'kilnhouse-settings-'));
   ({ config, file } = loadConfig({ KILNHOUSE_DATA: folder }));
 });
+/** Plans a change and makes it. */
+function changeSettings(of: string, wanted: WantedChange): readonly SettingChange[] {
+  const planned = planChange(of, wanted);
+  writeChange(of, planned);
+  return planned.changes;
+}
 const state = (path: string, env = {}) => settingStates(file, config, env).find((one) => one.path === path);
 
 test('every setting is there, as it is', () => {

@@ -1,7 +1,8 @@
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { InvalidValue, parseChecked } from './checked.ts';
-import { Config, override, type Setting, settings } from './config.ts';
+import { readTextFile } from './text-file.ts';
+import { Config, override, type Setting, settings, valueAt, writeAt } from './config.ts';
 
 /** A setting as the operator sees it. Secrets say only whether they are set. */
 export interface SettingState {
@@ -26,7 +27,11 @@ export function settingStates(
   inEffect: Config,
   env: NodeJS.ProcessEnv = process.env,
 ): SettingState[] {
-  const next = override(parseChecked(Config, readFileSync(file, 'utf8'), file), env);
+  return statesOf(inEffect, override(parseChecked(Config, readTextFile(file), file), env), env);
+}
+
+/** Every setting, as it is in effect, and as `next` has it. */
+export function statesOf(inEffect: Config, next: Config, env: NodeJS.ProcessEnv): SettingState[] {
   return settings().map((setting) => {
     const { path, schema, variable } = setting;
     const isSecret = isSecretOf(setting);
@@ -53,16 +58,26 @@ export interface SettingChange {
   readonly after: unknown;
 }
 
-/**
- * Changes the file of settings, all of it or nothing: `set` by path, and `reset` to the default. Returns what changed,
- * with secrets covered. Throws InvalidValue, and has changed nothing then.
- */
-export function changeSettings(
-  file: string,
-  { set = {}, reset = [] }: { set?: Readonly<Record<string, unknown>>; reset?: readonly string[] },
-): SettingChange[] {
+/** `set` by path, and `reset` to the default. */
+export interface WantedChange {
+  readonly set?: Readonly<Record<string, unknown>>;
+  readonly reset?: readonly string[];
+}
+
+/** A change of the file of settings that was checked by the schema and is not written yet. */
+export interface PlannedChange {
+  /** The file as it would be. */
+  readonly text: string;
+  /** The settings as they would be, without what variables say. */
+  readonly config: Config;
+  /** What changes, with secrets covered. */
+  readonly changes: readonly SettingChange[];
+}
+
+/** Works out a change of the file of settings, all of it or nothing. Throws InvalidValue. */
+export function planChange(file: string, { set = {}, reset = [] }: WantedChange): PlannedChange {
   const known = new Map(settings().map((setting) => [setting.path.join('.'), setting]));
-  const text = readFileSync(file, 'utf8');
+  const text = readTextFile(file);
   const before = parseChecked(Config, text, file);
   const written = JSON.parse(text) as Record<string, unknown>;
   for (const path of [...Object.keys(set), ...reset])
@@ -70,40 +85,22 @@ export function changeSettings(
   for (const [path, value] of Object.entries(set)) writeAt(written, path.split('.'), value);
   for (const path of reset) writeAt(written, path.split('.'), undefined);
   const after = parseChecked(Config, JSON.stringify(written), 'The settings');
-  writeFileSync(`${file}.part`, `${JSON.stringify(written, null, 2)}\n`, { mode: 0o600, flush: true });
-  renameSync(`${file}.part`, file);
-  return [...known.values()].flatMap((setting) => {
+  const changes = [...known.values()].flatMap((setting) => {
     const [was, is] = [valueAt(before, setting.path), valueAt(after, setting.path)];
     if (isDeepStrictEqual(was, is)) return [];
     const shown = (value: unknown): unknown =>
       isSecretOf(setting) ? (value === null ? null : '(set)') : value;
     return [{ path: setting.path.join('.'), before: shown(was), after: shown(is) }];
   });
+  return { text: `${JSON.stringify(written, null, 2)}\n`, config: after, changes };
+}
+
+/** Puts a planned change into the file, in one step. */
+export function writeChange(file: string, { text }: PlannedChange): void {
+  writeFileSync(`${file}.part`, text, { mode: 0o600, flush: true });
+  renameSync(`${file}.part`, file);
 }
 
 function isSecretOf({ schema }: Setting): boolean {
   return 'writeOnly' in schema && schema.writeOnly === true;
-}
-
-export function valueAt(config: Config, path: readonly string[]): unknown {
-  let value: unknown = config;
-  for (const name of path) value = (value as Record<string, unknown>)[name];
-  return value;
-}
-
-/** Settings lie one group deep, or stand alone. */
-export function writeAt(
-  into: Record<string, unknown>,
-  [name = '', inner]: readonly string[],
-  value: unknown,
-): void {
-  if (inner === undefined) {
-    if (value === undefined) delete into[name];
-    else into[name] = value;
-    return;
-  }
-  const group = { ...(into[name] as Record<string, unknown> | undefined) };
-  if (value === undefined) delete group[inner];
-  else group[inner] = value;
-  into[name] = group;
 }

@@ -37,6 +37,8 @@ export const limits = {
   headersMs: 10_000,
   requestMs: 60_000,
   connections: 12_000,
+  /** How long after it could not be opened the tenant API is opened again. */
+  listenAgainMs: 2_000,
   /** Who watches over a WebSocket has nothing to say. */
   socketMessageBytes: 1_024,
   /** How long a request waits for engines that are just being started. */

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { limits } from '../contract/limits.ts';
 import type { Plan } from '../offers/plans.ts';
 import { PlanOverrides } from '../offers/plans.ts';
 import { hashApiKey, keyId } from './api-key.ts';
@@ -25,7 +26,8 @@ export const TenantEntry = Type.Object(
 );
 export type TenantEntry = Static<typeof TenantEntry>;
 
-const keyPattern = /^(sha256:[0-9a-f]{64}|.{12,256})$/;
+/** Hashes in either case: `Get-FileHash` of PowerShell writes capitals. */
+const hashPattern = /^sha256:\s*([0-9a-f]{64})$/i;
 /** Ids of tenants with accounts begin like this, so no entry may. */
 const reserved = /^ten_/;
 
@@ -34,7 +36,7 @@ export const TenantsFile = Type.Record(Type.String(), TenantEntry);
 export type TenantsFile = Static<typeof TenantsFile>;
 
 /** A tenants file that names a plan we do not have, or another thing that cannot be. */
-export class InvalidTenants extends Error {
+class InvalidTenants extends Error {
   override readonly name = 'InvalidTenants';
 }
 
@@ -45,15 +47,23 @@ type Plans = Readonly<Record<string, Plan>>;
 export function identitiesOf(file: TenantsFile, plans: Plans): Map<string, FileIdentity> {
   const identities = new Map<string, FileIdentity>();
   for (const [key, entry] of Object.entries(file)) {
-    if (!keyPattern.test(key)) {
-      throw new InvalidTenants(
-        `"${key.slice(0, 20)}" is no key: 12 characters at least, or sha256: and 64 hexadecimal digits.`,
-      );
-    }
-    const hash = key.startsWith('sha256:') ? key.slice('sha256:'.length) : hashApiKey(key);
+    const hash = hashOf(key.trim());
+    if (identities.has(hash))
+      throw new InvalidTenants(`"${key.slice(0, 20)}" stands there twice, once perhaps as its hash.`);
     identities.set(hash, identityOf(hash, entry, plans));
   }
   return identities;
+}
+
+/** The SHA-256 of the key that an entry names, in small hexadecimal letters. */
+function hashOf(key: string): string {
+  const given = hashPattern.exec(key)?.[1];
+  if (given !== undefined) return given.toLowerCase();
+  if (!/^sha256:/i.test(key) && key.length >= 12 && key.length <= limits.keyCharacters)
+    return hashApiKey(key);
+  throw new InvalidTenants(
+    `"${key.slice(0, 20)}" is not a key. Use 12 to ${limits.keyCharacters} characters, or sha256: and 64 hexadecimal digits.`,
+  );
 }
 
 export function identityOf(hash: string, entry: TenantEntry, plans: Plans): FileIdentity {

@@ -1,4 +1,13 @@
-import { appendFileSync, mkdtempSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -39,13 +48,34 @@ test('A1: a key that is removed is refused within a second', async () => {
 
 test('a half-written file changes nothing and says so, and the whole one is taken when it comes', async () => {
   writeFileSync(path, '{"kh_a-second-key-for-tests": {"plan": "fr');
-  await vi.waitFor(() => expect(watching.problem() ?? '').toContain('not complete JSON'), { timeout: 2_000 });
+  await vi.waitFor(() => expect(watching.problem() ?? '').toContain('not valid JSON'), { timeout: 2_000 });
   expect(find(key)).toBeDefined();
   appendFileSync(path, 'ee"}}');
   await vi.waitFor(() => expect(find('kh_a-second-key-for-tests')).toBeDefined(), {
     timeout: 2_000,
   });
   expect(watching.problem()).toBeNull();
+});
+
+test('a file saved by Notepad or PowerShell is read: UTF-16, a byte order mark, hashes in capitals', async () => {
+  const text = JSON.stringify({
+    [`SHA256:${hashApiKey(key).toUpperCase()}`]: { name: 'notepad', plan: 'pro' },
+  });
+  writeFileSync(path, `\uFEFF${text}`, 'utf16le');
+  await vi.waitFor(() => expect(find(key)?.tenant.id).toBe('notepad'), { timeout: 2_000 });
+  writeFileSync(path, `\uFEFF${text.replace('notepad', 'marked')}`);
+  await vi.waitFor(() => expect(find(key)?.tenant.id).toBe('marked'), { timeout: 2_000 });
+  expect(watching.problem()).toBeNull();
+});
+
+test('a file that cannot be read for a moment changes nothing, says so, and is read when it can be', async () => {
+  rmSync(path);
+  mkdirSync(path);
+  await vi.waitFor(() => expect(watching.problem()).toContain('EISDIR'), { timeout: 2_000 });
+  expect(find(key)?.tenant.id).toBe('acme');
+  rmdirSync(path);
+  writeFileSync(path, JSON.stringify({ [key]: { name: 'back', plan: 'pro' } }));
+  await vi.waitFor(() => expect(find(key)?.tenant.id).toBe('back'), { timeout: 2_000 });
 });
 
 test('an editor that replaces the file is followed', async () => {
@@ -58,6 +88,8 @@ test.each([
   ['an unknown plan', { [key]: { plan: 'gold' } }, 'gold'],
   ['an unknown field', { [key]: { plan: 'pro', admin: true } }, 'admin'],
   ['a key that is too short', { short: { plan: 'pro' } }, 'short'],
+  ['a hash that is cut off', { 'sha256:abcdef0123456789': { plan: 'pro' } }, 'sha256: and 64'],
+  ['one key twice', { [key]: { plan: 'pro' }, [`sha256:${hashApiKey(key)}`]: { plan: 'free' } }, 'twice'],
   ['a name like those of accounts', { [key]: { plan: 'pro', name: 'ten_0' } }, 'ten_0'],
   ['a date that is none', { [key]: { plan: 'pro', expires: 'tomorrow' } }, 'tomorrow'],
 ])('%s is not taken', async (_, content, word) => {

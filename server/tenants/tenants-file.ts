@@ -1,9 +1,10 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { watch } from 'chokidar';
-import { InvalidValue, parseChecked } from '../config/checked.ts';
+import { parseChecked } from '../config/checked.ts';
+import { readTextFile } from '../config/text-file.ts';
 import { newApiKey, hashApiKey } from './api-key.ts';
 import type { Offers } from '../offers/offers.ts';
-import { type FileTenants, identitiesOf, InvalidTenants, TenantsFile } from './file-tenants.ts';
+import { type FileTenants, identitiesOf, TenantsFile } from './file-tenants.ts';
 
 export interface TenantsWatch {
   readonly path: string;
@@ -28,7 +29,7 @@ export async function watchTenantsFile(
   let applied = '';
   const read = (): void => {
     try {
-      const text = existsSync(path) ? readFileSync(path, 'utf8') : '{}';
+      const text = existsSync(path) ? readTextFile(path) : '{}';
       if (text === applied) return;
       const identities = identitiesOf(parseChecked(TenantsFile, text, path), offers.plans);
       tenants.replace(identities);
@@ -36,8 +37,8 @@ export async function watchTenantsFile(
       problem = null;
       log.info({ keys: identities.size }, 'tenants file read');
     } catch (error) {
-      if (!(error instanceof InvalidValue) && !(error instanceof InvalidTenants)) throw error;
-      problem = error.message;
+      // Also one that cannot be read at the moment: on Windows, an editor may keep it to itself while it saves.
+      problem = error instanceof Error ? error.message : String(error);
       log.error({ problem }, 'tenants file not used; the last good one stays in force');
     }
   };

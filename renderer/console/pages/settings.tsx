@@ -19,6 +19,7 @@ import { useState } from 'react';
 import type { Static } from 'typebox';
 import type { SettingsView } from '../../../server/contract/console.ts';
 import { call, Refusal } from '../../api/client.ts';
+import { useLive } from '../../api/live.ts';
 import { useGet } from '../../api/queries.ts';
 import { useAction } from '../../ui/actions.tsx';
 import { Empty, Loaded, Page } from '../../ui/page.tsx';
@@ -70,6 +71,11 @@ export default function SettingsPage() {
     setChanges(({ [path]: _, ...others }) => others);
     return 'Back to the default.';
   });
+  const recover = useAction(async () => {
+    await call('POST', '/api/settings/recover');
+    return 'config.json holds the settings again that worked. What was in it is kept as config.refused.json.';
+  });
+  const broken = useLive(({ alerts }) => alerts['settings:file']);
   const isChanged = Object.keys(changes).length > 0;
   return (
     <Page
@@ -93,6 +99,21 @@ export default function SettingsPage() {
           const pending = settings.filter((one) => one.pending);
           return (
             <Stack>
+              {broken && (
+                <Alert color="red" title={broken.title}>
+                  <Group justify="space-between">
+                    <Text size="sm">{broken.advice}</Text>
+                    <Button
+                      size="xs"
+                      color="red"
+                      loading={recover.isPending}
+                      onClick={() => recover.mutate()}
+                    >
+                      Go back to the settings that worked
+                    </Button>
+                  </Group>
+                </Alert>
+              )}
               {pending.length > 0 && (
                 <Alert variant="light" color="yellow" title="Some changes wait for a restart">
                   <Group justify="space-between">

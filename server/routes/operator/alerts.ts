@@ -10,11 +10,31 @@ interface Condition {
   readonly models: readonly Pick<ModelStatus, 'id' | 'spilled'>[];
   readonly tenantsProblem: string | null;
   readonly tunnelFailure: string | null;
+  /** Why the settings in config.json are not in effect. */
+  readonly settingsFault: string | null;
+  /** Why the tenant API is not open. */
+  readonly listenerProblem: string | null;
 }
 
 /** What the operator should know of, and what to do about it: the same for console, tray and notifications. Pure. */
 export function alertsOf(now: Condition): Static<typeof Alert>[] {
   const alerts: Static<typeof Alert>[] = [];
+  if (now.settingsFault !== null)
+    alerts.push({
+      id: 'settings:file',
+      level: 'error',
+      title: 'The last settings that worked are in use',
+      advice: `The start with those in config.json failed: ${now.settingsFault} Change them, then restart.`,
+      page: '/settings',
+    });
+  if (now.listenerProblem !== null)
+    alerts.push({
+      id: 'tenant:listener',
+      level: 'error',
+      title: 'The tenant API is not open',
+      advice: `${now.listenerProblem} It opens by itself as soon as that is possible.`,
+      page: '/settings',
+    });
   for (const { id, title, health, failure } of now.engines) {
     if (health !== 'failing') continue;
     alerts.push({

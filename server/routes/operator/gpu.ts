@@ -139,7 +139,9 @@ export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, de
       async (request) => {
         const id = modelOf(request.params.id);
         const others = configuration.config.scheduler.pinned.filter((one) => one !== id);
-        changeSettings(deps, request, { set: { 'scheduler.pinned': isPinned ? [...others, id] : others } });
+        await changeSettings(deps, request, {
+          set: { 'scheduler.pinned': isPinned ? [...others, id] : others },
+        });
         return done(isPinned ? `${id} stays loaded once it is.` : `${id} may be unloaded for others.`);
       },
     );
@@ -159,7 +161,7 @@ export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, de
       const modality = gpu.model(id)?.modality;
       if (modality !== 'text' && modality !== 'image')
         throw new ApiError('conflict', `"${id}" is neither for text nor for images.`);
-      changeSettings(deps, request, {
+      await changeSettings(deps, request, {
         set: { [modality === 'text' ? 'scheduler.defaultText' : 'scheduler.defaultImage']: id },
       });
       return done(`${id} is the default for ${modality} now.`);

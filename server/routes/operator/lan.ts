@@ -15,8 +15,7 @@ export const lanRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, { 
       },
     },
     async () => {
-      const { host, certificate } = lan;
-      const { port } = lan.address();
+      const { host, port, certificate } = lan;
       const open = host !== '127.0.0.1';
       const hosts = !open ? [] : host === '0.0.0.0' ? lanAddresses() : [host];
       return {

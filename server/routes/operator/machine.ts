@@ -1,7 +1,8 @@
 import { randomInt } from 'node:crypto';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
 import { findInstalls } from '../../config/installs.ts';
-import { FoundView, HistoryView, TrafficView, TryBody, TryView } from '../../contract/console.ts';
+import { Alert, FoundView, HistoryView, TrafficView, TryBody, TryView } from '../../contract/console.ts';
 import { ErrorBody } from '../../contract/errors.ts';
 import { limits } from '../../contract/limits.ts';
 import { Done } from '../../contract/operator.ts';
@@ -9,6 +10,7 @@ import { ApiError } from '../../http/api-error.ts';
 import { ClientGone } from '../../http/held-reply.ts';
 import { trafficOf } from '../../usage/traffic.ts';
 import { type OperatorDeps, operatorOf } from './operator-context.ts';
+import { currentAlerts } from './snapshot.ts';
 
 /** The operator's own work: it waits its turn like a tenant's. */
 const operator = {
@@ -22,6 +24,17 @@ const operator = {
 /** The machine: what it did lately, what there is on it, whether it works, and starting anew. */
 export const machineRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, deps) => {
   const { gpu, db, usage, modelsFolder, discover, restart, audit } = deps;
+
+  app.get(
+    '/api/alerts',
+    {
+      schema: {
+        summary: 'What needs attention now, and what to do about it; the same as in the console',
+        response: { 200: Type.Array(Alert), default: ErrorBody },
+      },
+    },
+    async () => currentAlerts(deps),
+  );
 
   app.get(
     '/api/traffic',

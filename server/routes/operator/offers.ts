@@ -32,7 +32,7 @@ export const offerRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, 
       async (request) => {
         const before = offers[name];
         if (name === 'plans') demandUsedPlans(deps, request.body);
-        told(() =>
+        await told(() =>
           offers.replace(name, request.body, () =>
             audit.add(operatorOf(request), { action: `offers.${name}`, before, after: request.body }),
           ),

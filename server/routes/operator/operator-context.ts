@@ -6,6 +6,7 @@ import type { Company } from '../../accounts/company.ts';
 import type { Backups } from '../../backup/backups.ts';
 import type { Found } from '../../config/discovery.ts';
 import type { LiveSettings } from '../../config/live-settings.ts';
+import type { World } from '../../config/meaning.ts';
 import type { Downloads } from '../../downloads/downloads.ts';
 import type { Actor } from '../../audit/audit-log.ts';
 import { ApiError } from '../../http/api-error.ts';
@@ -26,14 +27,18 @@ export interface OperatorDeps extends ExportDeps {
   readonly admission: Admission;
   readonly company: Company;
   readonly configuration: LiveSettings;
+  /** What changed settings are held against. */
+  readonly settingsWorld: () => World;
   readonly backups: Backups;
   readonly tunnel: Tunnel;
   readonly lan: {
     readonly host: string;
     readonly certificate: LanCertificate | null;
-    readonly address: () => { port: number };
+    readonly port: number;
     /** The tenant API, as it is reached from this machine. */
-    readonly url: () => string;
+    readonly url: string;
+    /** Why it is not open; null while it is. */
+    readonly problem: string | null;
   };
   readonly downloads: Downloads;
   readonly modelsFolder: string;

@@ -1,19 +1,34 @@
 import type { FastifyRequest } from 'fastify';
 import { InvalidValue } from '../../config/checked.ts';
-import type { LiveSettings } from '../../config/live-settings.ts';
+import type { WantedChange } from '../../config/edit.ts';
+import { demandMeaning } from '../../config/meaning.ts';
 import { ApiError } from '../../http/api-error.ts';
 import { type OperatorDeps, operatorOf } from './operator-context.ts';
 
-/** Changes settings, by whichever route, and writes down who did. Throws an ApiError for what they cannot be. */
-export function changeSettings(
-  { configuration, audit }: Pick<OperatorDeps, 'configuration' | 'audit'>,
+/**
+ * Changes settings, by whichever route, and writes down who did. Rejects with an ApiError for what they cannot be, by
+ * type or by meaning: what would stop the next start is refused here, where somebody can read why.
+ */
+export async function changeSettings(
+  deps: Pick<OperatorDeps, 'configuration' | 'settingsWorld' | 'audit'>,
   request: FastifyRequest,
-  wanted: Parameters<LiveSettings['change']>[0],
-): void {
-  const changes = told(() => configuration.change(wanted));
-  if (changes.length === 0) return;
+  wanted: WantedChange,
+): Promise<void> {
+  const { configuration, settingsWorld, audit } = deps;
+  await told(async () => {
+    const { config, changes } = configuration.plan(wanted);
+    await demandMeaning(
+      config,
+      changes.map(({ path }) => path),
+      settingsWorld(),
+    );
+  });
+  // Planned anew: the file may have changed while the machine was asked.
+  const planned = await told(async () => configuration.plan(wanted));
+  if (planned.changes.length === 0) return;
+  configuration.change(planned);
   const side = (name: 'before' | 'after'): object =>
-    Object.fromEntries(changes.map((change) => [change.path, change[name]]));
+    Object.fromEntries(planned.changes.map((change) => [change.path, change[name]]));
   audit.add(operatorOf(request), {
     action: 'settings.change',
     before: side('before'),
@@ -22,9 +37,9 @@ export function changeSettings(
 }
 
 /** A fault in a value, or in the file, as an error that names the place. */
-export function told<Result>(work: () => Result): Result {
+export async function told<Result>(work: () => Result | Promise<Result>): Promise<Result> {
   try {
-    return work();
+    return await work();
   } catch (error) {
     if (!(error instanceof InvalidValue)) throw error;
     throw new ApiError('invalid_request', error.message, error.place === '' ? {} : { param: error.place });

@@ -1,9 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
-import { settingStates } from '../../config/edit.ts';
+import { recover } from '../../config/last-good.ts';
 import { SettingsView } from '../../contract/console.ts';
 import { ErrorBody } from '../../contract/errors.ts';
-import type { OperatorDeps } from './operator-context.ts';
+import { ApiError } from '../../http/api-error.ts';
+import { type OperatorDeps, operatorOf } from './operator-context.ts';
 import { changeSettings, told } from './settings-change.ts';
 
 const Change = Type.Object(
@@ -38,19 +39,39 @@ export const settingsRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (ap
       },
     },
     async (request) => {
-      changeSettings(deps, request, request.body);
+      await changeSettings(deps, request, request.body);
       return view();
     },
   );
 
-  function view() {
-    return told(() => settingStates(configuration.file, configuration.config)).map(
-      ({ isSecret, isPending, ...shown }) => ({
-        ...shown,
-        secret: isSecret,
-        pending: isPending,
-        atOnce: configuration.isAtOnce(shown.path),
-      }),
-    );
+  app.post(
+    '/api/settings/recover',
+    {
+      schema: {
+        summary:
+          'Put the settings of the last start that worked back into config.json; what is there is kept as config.refused.json',
+        response: { 200: SettingsView, default: ErrorBody },
+      },
+    },
+    async (request) => {
+      if (configuration.fault === null)
+        throw new ApiError(
+          'conflict',
+          'The settings in config.json are in effect: there is nothing to recover.',
+        );
+      recover(deps.dataFolder);
+      deps.audit.add(operatorOf(request), { action: 'settings.recover', reason: configuration.fault });
+      return view();
+    },
+  );
+
+  async function view() {
+    const states = await told(() => configuration.states());
+    return states.map(({ isSecret, isPending, ...shown }) => ({
+      ...shown,
+      secret: isSecret,
+      pending: isPending,
+      atOnce: configuration.isAtOnce(shown.path),
+    }));
   }
 };

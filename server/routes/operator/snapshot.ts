@@ -3,7 +3,7 @@ import type { Static } from 'typebox';
 import type { ModelStatus } from '../../../gpu/model-book.ts';
 import type { Sample } from '../../../gpu/telemetry/telemetry.ts';
 import { reasons, type Standing } from '../../../gpu/vram/explain.ts';
-import type { LiveItem, LiveState } from '../../contract/console.ts';
+import type { Alert, LiveItem, LiveState } from '../../contract/console.ts';
 import { alertsOf } from './alerts.ts';
 import type { OperatorDeps } from './operator-context.ts';
 
@@ -70,12 +70,42 @@ function liveItem(
 
 type Sources = Pick<
   OperatorDeps,
-  'gpu' | 'pause' | 'tunnel' | 'tenants' | 'tenantsFile' | 'admission' | 'version' | 'demo' | 'lan'
+  | 'configuration'
+  | 'gpu'
+  | 'pause'
+  | 'tunnel'
+  | 'tenants'
+  | 'tenantsFile'
+  | 'admission'
+  | 'version'
+  | 'demo'
+  | 'lan'
 >;
+
+/** What the operator should know of now. */
+export function currentAlerts({
+  configuration,
+  gpu,
+  tunnel,
+  tenantsFile,
+  lan,
+}: Pick<Sources, 'configuration' | 'gpu' | 'tunnel' | 'tenantsFile' | 'lan'>): Static<typeof Alert>[] {
+  const { state, problem } = tunnel.status();
+  return alertsOf({
+    gpu: gpu.status(),
+    engines: gpu.engines(),
+    models: gpu.models(),
+    tenantsProblem: tenantsFile.problem(),
+    tunnelFailure:
+      state === 'failed' || state === 'reconnecting' ? (problem ?? 'It lost its connection.') : null,
+    settingsFault: configuration.fault,
+    listenerProblem: lan.problem,
+  });
+}
 
 /** Everything the console shows live, by id, so that a change can be sent as a merge patch. */
 export function snapshot(sources: Sources): LiveState {
-  const { gpu, pause, tunnel, tenants, tenantsFile, admission, version, demo, lan } = sources;
+  const { gpu, pause, tunnel, tenants, admission, version, demo, lan } = sources;
   const nameOf = (id: string): string => tenants.nameOf(id) ?? id;
   const now = Date.now();
   const [status, engines, models, tunnelStatus] = [
@@ -84,19 +114,11 @@ export function snapshot(sources: Sources): LiveState {
     gpu.models(),
     tunnel.status(),
   ];
-  const { state, address, problem } = tunnelStatus;
-  const alerts = alertsOf({
-    gpu: status,
-    engines,
-    models,
-    tenantsProblem: tenantsFile.problem(),
-    tunnelFailure:
-      state === 'failed' || state === 'reconnecting' ? (problem ?? 'It lost its connection.') : null,
-  });
+  const { state, address } = tunnelStatus;
   return {
     version,
     demo,
-    tenantUrl: lan.url(),
+    tenantUrl: lan.url,
     gpu: status,
     pause: { ...pause.status() },
     machine: machineView(gpu.telemetry.latest()),
@@ -111,7 +133,7 @@ export function snapshot(sources: Sources): LiveState {
         .slice(-50)
         .map((decision) => [decision.sequence, decision]),
     ),
-    alerts: byId(alerts),
+    alerts: byId(currentAlerts(sources)),
     tunnel: { state, address },
     running: Object.fromEntries(admission.openByTenant()),
   };
