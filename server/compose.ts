@@ -79,6 +79,7 @@ import { ConsoleAccess } from './operator-access/console-access.ts';
 import { Offers } from './offers/offers.ts';
 import { OrderStore } from './payments/order-store.ts';
 import { Payments } from './payments/payments.ts';
+import { ErasureStore } from './privacy/erasure-store.ts';
 import { Sweeper } from './privacy/sweeper.ts';
 import { operatorApp } from './routes/operator/app.ts';
 import { consoleLink } from './routes/operator/session.ts';
@@ -321,8 +322,10 @@ async function build(
   const jobDesk = new JobDesk({ gpu, admission, history, store: jobStore, jobs, uploadStore, uploads });
   const requests = new History({ db, usage, prompts: history, jobs, jobStore });
 
-  const sweeper = new Sweeper(db, { ...accounts, history, idempotency, jobs, uploads, webhooks }, (error) =>
-    logger.error({ err: error }, 'a chore of the sweeper failed'),
+  const erasures = new ErasureStore(db);
+  const sweeper = new Sweeper(
+    { ...accounts, erasures, history, idempotency, jobs, uploads, webhooks },
+    (error) => logger.error({ err: error }, 'a chore of the sweeper failed'),
   );
   closers.push(() => sweeper.close());
 
@@ -339,6 +342,7 @@ async function build(
     usage,
     history,
     idempotency,
+    erasures,
     orders,
     jobs,
     jobStore,

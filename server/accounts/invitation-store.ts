@@ -87,8 +87,12 @@ export class InvitationStore {
     this.#db.prepare('delete from invitations where email = ?').run(email);
   }
 
-  sweep(): void {
-    this.#db.prepare('delete from invitations where expires_at <= ?').run(Date.now());
+  sweep(most: number): number {
+    return this.#db
+      .prepare(
+        'delete from invitations where id in (select id from invitations where expires_at <= ? limit ?)',
+      )
+      .run(Date.now(), most).changes;
   }
 }
 

@@ -32,7 +32,11 @@ export class MailedTokens {
     return found ?? null;
   }
 
-  sweep(): void {
-    this.#db.prepare('delete from mailed_tokens where expires_at <= ?').run(Date.now());
+  sweep(most: number): number {
+    return this.#db
+      .prepare(
+        'delete from mailed_tokens where hash in (select hash from mailed_tokens where expires_at <= ? limit ?)',
+      )
+      .run(Date.now(), most).changes;
   }
 }

@@ -94,9 +94,20 @@ export class SessionStore {
   }
 
   /** Forgets what ended long ago. */
-  sweep(): void {
+  /** Removes sessions of a person, at most so many. Returns how many. */
+  removeOf(user: string, most: number): number {
+    return this.#db
+      .prepare('delete from sessions where id in (select id from sessions where user = ? limit ?)')
+      .run(user, most).changes;
+  }
+
+  sweep(most: number): number {
     const past = Date.now() - limits.session.refreshMs;
-    this.#db.prepare('delete from sessions where expires_at < ? or ended_at < ?').run(past, past);
+    return this.#db
+      .prepare(
+        'delete from sessions where id in (select id from sessions where expires_at < ? or ended_at < ? limit ?)',
+      )
+      .run(past, past, most).changes;
   }
 
   #issue(session: string): string {

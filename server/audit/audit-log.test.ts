@@ -51,11 +51,11 @@ test('page by page, and all of it, are the same', () => {
 });
 
 test('of a person who is forgotten the addresses go, and what was done stays', () => {
-  audit.forgetAddresses({ user: 'usr_ann' });
+  audit.forgetAddresses({ user: 'usr_ann' }, 50);
   const of = (actor: string) => audit.page({ actor }, undefined, 100).map(({ address }) => address);
   expect(of('usr_ann')).toEqual([null, null]);
   expect(of('usr_bob')).toEqual(['192.0.2.7']);
-  audit.forgetAddresses({ tenant: 'ten_2' });
+  audit.forgetAddresses({ tenant: 'ten_2' }, 50);
   expect(of('usr_bob')).toEqual([null]);
   expect(actions({})).toHaveLength(4);
 });

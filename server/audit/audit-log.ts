@@ -1,4 +1,5 @@
 import type { Database } from 'better-sqlite3';
+import { limits } from '../contract/limits.ts';
 
 /** Who acts, and from where. */
 export interface Actor {
@@ -106,23 +107,25 @@ export class AuditLog {
   *all(filter: AuditFilter): Generator<AuditEntry> {
     let after: number | undefined;
     for (;;) {
-      const page = this.page(filter, after, 500);
+      const page = this.page(filter, after, limits.turn.rows);
       yield* page;
       after = page.at(-1)?.sequence;
-      if (page.length < 500) return;
+      if (page.length < limits.turn.rows) return;
     }
   }
 
-  /** Takes out the addresses of a person or a whole tenant to be forgotten; what was done stays. */
-  forgetAddresses(whose: { readonly user: string } | { readonly tenant: string }): void {
-    if ('tenant' in whose) {
-      this.#db
-        .prepare('update audit set address = null where tenant = ? and address is not null')
-        .run(whose.tenant);
-      return;
-    }
-    this.#db
-      .prepare('update audit set address = null where (actor = ? or target = ?) and address is not null')
-      .run(whose.user, whose.user);
+  /**
+   * Takes out the addresses of a person or a whole tenant to be forgotten, in at most so many entries; what was done
+   * stays. Returns how many there were.
+   */
+  forgetAddresses(whose: { readonly user: string } | { readonly tenant: string }, most: number): number {
+    const isHis = 'tenant' in whose ? 'tenant = :id' : '(actor = :id or target = :id)';
+    const id = 'tenant' in whose ? whose.tenant : whose.user;
+    return this.#db
+      .prepare(
+        `update audit set address = null where sequence in
+           (select sequence from audit where ${isHis} and address is not null limit :most)`,
+      )
+      .run({ id, most }).changes;
   }
 }

@@ -107,7 +107,7 @@ export const limits = {
     keptMs: 14 * 24 * 3_600_000,
   },
   /** Prompts opened for one search, and in one go. */
-  history: { searched: 2_000, searchedAtOnce: 200 },
+  history: { searched: 2_000, searchedAtOnce: 25 },
   page: { max: 100, default: 20 },
   /** A try-out by the operator, with its wait. */
   tryMs: 5 * 60_000,
@@ -132,7 +132,9 @@ export const limits = {
   pricedCompletionTokens: 4_096,
   /** The context of a model that does not say how long it is. */
   assumedContextTokens: 32_768,
-  ledger: { credits: 1_000_000_000, sweep: 1_000 },
+  ledger: { credits: 1_000_000_000 },
+  /** What one turn of the event loop works on where there may be very much: rows, jobs (each has many), bytes. */
+  turn: { rows: 50, jobs: 10, bytes: 256 * 1024 },
   /** How often it is looked whether a backup is due, pages copied in one go, and how often files are copied. */
   backup: { lookEveryMs: 10 * 60_000, pagesAtOnce: 500, filesEveryMs: 7 * 24 * 3_600_000 },
   /** cloudflared: until it is connected, between looks, for one look; Cloudflare keeps connections for 400 s. */

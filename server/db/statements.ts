@@ -18,3 +18,15 @@ export class Statements {
     return statement as never;
   }
 }
+
+/**
+ * SQL for the different values of an indexed column, which is not null: it goes from one to the next in the index, where
+ * `select distinct` reads every row.
+ */
+export function distinct(table: string, column: string): string {
+  return `with recursive found (value) as (
+    select min(${column}) from ${table}
+    union all
+    select (select min(${column}) from ${table} where ${column} > value) from found where value is not null)
+    select value from found where value is not null`;
+}

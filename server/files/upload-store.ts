@@ -1,4 +1,5 @@
 import type { Database } from 'better-sqlite3';
+import { limits } from '../contract/limits.ts';
 import { Statements } from '../db/statements.ts';
 
 export interface Upload {
@@ -70,13 +71,26 @@ export class UploadStore {
       .all(tenant, after ?? '~', limit);
   }
 
-  /** Those of a tenant, or of one person of it. */
-  all(tenant: string, person?: string): Upload[] {
+  /** Some of a tenant, or of one person of it, oldest first, from an id of an earlier page on. */
+  some(tenant: string, person: string | undefined, limit: number, after = ''): Upload[] {
+    const whose = { tenant, person: person ?? null, after, limit };
     return this.#sql
-      .prepare<[string, string | null, string | null], Upload>(
-        `${columns} where tenant = ? and (? is null or person = ?) order by id`,
+      .prepare<typeof whose, Upload>(
+        `${columns} where tenant = :tenant and (:person is null or person = :person) and id > :after
+         order by id limit :limit`,
       )
-      .all(tenant, person ?? null, person ?? null);
+      .all(whose);
+  }
+
+  /** Those of a tenant, or of one person of it, oldest first, read a page at a time. */
+  *all(tenant: string, person?: string): Generator<Upload> {
+    let after = '';
+    for (;;) {
+      const page = this.some(tenant, person, limits.turn.rows, after);
+      yield* page;
+      after = page.at(-1)?.id ?? '';
+      if (page.length < limits.turn.rows) return;
+    }
   }
 
   /** Whether a job that has not ended needs it. */
@@ -85,13 +99,19 @@ export class UploadStore {
     return found !== undefined;
   }
 
-  remove(id: string): void {
-    this.#sql.prepare('delete from uploads where id = ?').run(id);
+  remove(ids: readonly string[]): void {
+    this.#sql
+      .prepare('delete from uploads where id in (select value from json_each(?))')
+      .run(JSON.stringify(ids));
   }
 
-  /** Those whose time is over, and that nothing needs any more. */
-  expired(now: number): Upload[] {
-    return this.#sql.prepare<[number], Upload>(`${columns} where expires_at <= ? and not ${inUse}`).all(now);
+  /** Some of those whose time is over, and that nothing needs any more. */
+  expired(now: number, limit: number): Upload[] {
+    return this.#sql
+      .prepare<[number, number], Upload>(
+        `${columns} where expires_at <= ? and not ${inUse} order by expires_at limit ?`,
+      )
+      .all(now, limit);
   }
 
   /** Bytes of everything that lies on the disk for a tenant: uploads and results. */

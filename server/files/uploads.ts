@@ -7,6 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { limits } from '../contract/limits.ts';
 import { crashPoint } from '../crash-point.ts';
 import { newId } from '../db/ids.ts';
+import { inTurns } from '../db/in-turns.ts';
 import { ApiError } from '../http/api-error.ts';
 import type { Pictures } from '../media/pictures.ts';
 import type { Moderation } from '../moderation/moderation.ts';
@@ -117,23 +118,28 @@ export class Uploads {
   remove(upload: Upload): void {
     if (this.#parts.store.isInUse(upload.id))
       throw new ApiError('conflict', 'A job that has not ended needs this upload. Cancel it first.');
-    this.#forget(upload);
+    this.#forget([upload]);
   }
 
-  /** Forgets all of a tenant, or of one person of it. Their jobs are to be ended before. */
-  forget(tenant: string, person?: string): void {
-    for (const upload of this.#parts.store.all(tenant, person)) this.#forget(upload);
+  /** Forgets all of a tenant, or of one person of it, a few in each turn of the event loop. Their jobs are ended before. */
+  async forget(tenant: string, person?: string): Promise<void> {
+    await inTurns((most) => this.#forget(this.#parts.store.some(tenant, person, most)));
   }
 
-  sweep(): void {
-    for (const upload of this.#parts.store.expired(Date.now())) this.#forget(upload);
+  /** Forgets those whose time is over, a few in each turn of the event loop. */
+  async sweep(signal?: AbortSignal): Promise<void> {
+    await inTurns((most) => this.#forget(this.#parts.store.expired(Date.now(), most)), { signal });
   }
 
-  #forget(upload: Upload): void {
+  /** Returns how many there were. */
+  #forget(uploads: readonly Upload[]): number {
     const { store, files, onError } = this.#parts;
-    store.remove(upload.id);
-    crashPoint('upload.forgotten');
-    files.remove(uploadFile(upload)).catch(onError);
+    store.remove(uploads.map(({ id }) => id));
+    for (const upload of uploads) {
+      crashPoint('upload.forgotten');
+      files.remove(uploadFile(upload)).catch(onError);
+    }
+    return uploads.length;
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Database } from 'better-sqlite3';
-import { Statements } from '../db/statements.ts';
+import { fitting } from '../db/in-turns.ts';
+import { distinct, Statements } from '../db/statements.ts';
 import type { Vault } from '../secrets/vault.ts';
 
 export interface KeptPrompts {
@@ -11,6 +12,11 @@ export interface KeptPrompts {
   readonly at: number;
   /** What was asked, as the request said it. */
   readonly prompts: unknown;
+}
+
+interface Sized {
+  readonly sequence: number;
+  readonly bytes: number;
 }
 
 /** A tenant's, or of those what one person asked; null is nobody who is known. */
@@ -51,16 +57,33 @@ export class HistoryStore {
     this.#sql.prepare('delete from history where id = ? and tenant = ?').run(id, tenant);
   }
 
-  removeAll(tenant: string): void {
-    this.#sql.prepare('delete from history where tenant = ?').run(tenant);
+  /** Removes what is older than a moment, at most so many. Returns how many. */
+  removeBefore(tenant: string, moment: number, most: number): number {
+    const found = this.#sql.prepare<[string, number, number], Sized>(
+      `select sequence, length(content) as bytes from history where tenant = ? and at < ? order by at limit ?`,
+    );
+    return this.#removeSome(found.all(tenant, moment, most));
   }
 
-  /** Removes what is older than a moment. Returns how many. */
-  removeBefore(tenant: string, moment: number): number {
-    return this.#sql.prepare('delete from history where tenant = ? and at < ?').run(tenant, moment).changes;
+  /** Removes what a person asked, at most so many. Returns how many. */
+  removeOfUser(user: string, most: number): number {
+    const found = this.#sql.prepare<[string, number], Sized>(
+      `select sequence, length(content) as bytes from history where user = ? limit ?`,
+    );
+    return this.#removeSome(found.all(user, most));
   }
 
-  removeOfUser(user: string): number {
-    return this.#sql.prepare('delete from history where user = ?').run(user).changes;
+  /** The tenants that have prompts kept. */
+  tenants(): string[] {
+    return this.#sql.prepare<[], string>(distinct('history', 'tenant')).pluck().all();
+  }
+
+  /** As many as one turn of the event loop may. */
+  #removeSome(found: readonly Sized[]): number {
+    const some = fitting(found).map(({ sequence }) => sequence);
+    this.#sql
+      .prepare('delete from history where sequence in (select value from json_each(?))')
+      .run(JSON.stringify(some));
+    return some.length;
   }
 }

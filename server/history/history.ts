@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Database } from 'better-sqlite3';
 import { limits } from '../contract/limits.ts';
 import { crashPoint } from '../crash-point.ts';
+import { inTurns } from '../db/in-turns.ts';
 import { Statements } from '../db/statements.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import type { JobStore } from '../jobs/job-store.ts';
@@ -117,26 +118,30 @@ export class History {
 
   /** Forgets what a filter lets through, with prompts, jobs and their results. Resolves to how many there were. */
   async remove(whose: Whose, filter: HistoryFilter): Promise<number> {
-    const { db, prompts, jobs, jobStore } = this.#parts;
+    const { usage, prompts, jobs, jobStore } = this.#parts;
     const hide = this.#statements.prepare<[number]>('update usage set hidden = 1 where sequence = ?');
-    let removed = 0;
-    for (;;) {
-      const page = this.page(whose, filter, null, limits.history.searchedAtOnce);
-      const finished = page
-        .flatMap(({ id }) => jobStore.find(id) ?? [])
-        .filter(({ state }) => isFinal(state));
-      db.transaction(() => {
-        for (const { sequence, id } of page) {
-          hide.run(sequence);
-          prompts.remove(whose.tenant, id);
-        }
-      })();
-      crashPoint('history.hidden');
-      for (const job of finished) jobs.remove(job);
-      removed += page.length;
-      if (page.length < limits.history.searchedAtOnce) return removed;
-      await nextTurn();
-    }
+    const { where, values } = conditionsOf(whose, filter);
+    const some = this.#statements.prepare<typeof values, { sequence: number; id: string }>(
+      `select sequence, id from usage where ${where.join(' and ')} order by at desc, sequence desc limit :limit`,
+    );
+    usage.flush();
+    return inTurns(
+      (limit) => {
+        const page = some.all({ ...values, limit });
+        const finished = page
+          .flatMap(({ id }) => jobStore.find(id) ?? [])
+          .filter(({ state }) => isFinal(state));
+        jobs.forgetAll(finished, () => {
+          for (const { sequence, id } of page) {
+            hide.run(sequence);
+            prompts.remove(whose.tenant, id);
+          }
+        });
+        crashPoint('history.hidden');
+        return page.length;
+      },
+      { most: limits.turn.jobs },
+    );
   }
 }
 

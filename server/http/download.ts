@@ -1,9 +1,12 @@
 import { Readable } from 'node:stream';
 import type { FastifyReply } from 'fastify';
 import { stringify } from 'csv-stringify';
+import { paced } from '../db/in-turns.ts';
+
+type Lines = Iterable<object> | AsyncIterable<object>;
 
 /** A file of JSON lines, made while it is sent. */
-export function sendLines(reply: FastifyReply, name: string, lines: Iterable<object>): FastifyReply {
+export function sendLines(reply: FastifyReply, name: string, lines: Lines): FastifyReply {
   return sendFile(reply, name, 'application/x-ndjson', Readable.from(jsonLines(lines)));
 }
 
@@ -15,7 +18,7 @@ export function sendTable(
   reply: FastifyReply,
   name: string,
   columns: readonly string[],
-  rows: Iterable<object>,
+  rows: Lines,
 ): FastifyReply {
   const table = stringify({
     header: true,
@@ -23,7 +26,7 @@ export function sendTable(
     escape_formulas: true,
     cast: { object: (value) => JSON.stringify(value) },
   });
-  return sendFile(reply, name, 'text/csv; charset=utf-8', Readable.from(rows).compose(table));
+  return sendFile(reply, name, 'text/csv; charset=utf-8', Readable.from(paced(rows)).compose(table));
 }
 
 function sendFile(reply: FastifyReply, name: string, type: string, content: Readable): FastifyReply {
@@ -37,6 +40,6 @@ function sendFile(reply: FastifyReply, name: string, type: string, content: Read
     .send(content);
 }
 
-function* jsonLines(lines: Iterable<object>): Generator<string> {
-  for (const line of lines) yield `${JSON.stringify(line)}\n`;
+async function* jsonLines(lines: Lines): AsyncGenerator<string> {
+  for await (const line of paced(lines)) yield `${JSON.stringify(line)}\n`;
 }

@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { Database } from 'better-sqlite3';
+import { fitting } from '../db/in-turns.ts';
 import { Statements } from '../db/statements.ts';
 import { limits } from '../contract/limits.ts';
 import { ApiError } from '../http/api-error.ts';
@@ -27,6 +28,10 @@ interface Row {
   readonly answer: Buffer | null;
 }
 
+interface Aged extends KeyedRun {
+  readonly bytes: number | null;
+}
+
 /**
  * One job and one charge for one Idempotency-Key of one tenant (L9). The answer is kept in the transaction of the
  * charge, so a crash leaves both or neither. What failed and cost nothing is not kept: the same key may try again.
@@ -34,12 +39,14 @@ interface Row {
 export class IdempotencyStore {
   readonly #sql: Statements;
   readonly #vault: Vault;
+  readonly #transaction: (work: () => void) => void;
   /** Work that another run of the appliance began died with it. */
   readonly #boot = randomUUID();
 
   constructor(db: Database, vault: Vault) {
     this.#sql = new Statements(db);
     this.#vault = vault;
+    this.#transaction = db.transaction((work: () => void) => work());
   }
 
   /**
@@ -101,15 +108,31 @@ export class IdempotencyStore {
       .run(tenant, key, this.#boot);
   }
 
-  /** Forgets what was answered to a tenant. */
-  removeOf(tenant: string): void {
-    this.#sql.prepare('delete from idempotency where tenant = ?').run(tenant);
+  /** Forgets what was answered to a tenant, at most so many. Returns how many. */
+  removeOf(tenant: string, most: number): number {
+    const found = this.#sql.prepare<[string, number], Aged>(
+      'select tenant, key, length(answer) as bytes from idempotency where tenant = ? limit ?',
+    );
+    return this.#removeAll(found.all(tenant, most));
   }
 
-  sweep(): number {
-    return this.#sql
-      .prepare('delete from idempotency where at <= ? and (boot is null or boot <> ?)')
-      .run(Date.now() - limits.idempotency.keptMs, this.#boot).changes;
+  /** Forgets what is past its time, at most so many. Returns how many. */
+  sweep(most: number): number {
+    const found = this.#sql.prepare<[number, string, number], Aged>(
+      `select tenant, key, length(answer) as bytes from idempotency
+       where at <= ? and (boot is null or boot <> ?) limit ?`,
+    );
+    return this.#removeAll(found.all(Date.now() - limits.idempotency.keptMs, this.#boot, most));
+  }
+
+  /** As many as one turn of the event loop may. */
+  #removeAll(found: readonly Aged[]): number {
+    const some = fitting(found);
+    const remove = this.#sql.prepare('delete from idempotency where tenant = ? and key = ?');
+    this.#transaction(() => {
+      for (const { tenant, key } of some) remove.run(tenant, key);
+    });
+    return some.length;
   }
 
   #kept(tenant: string, { status, content_type, answer, request_id }: Row): KeptAnswer {

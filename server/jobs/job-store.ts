@@ -1,5 +1,5 @@
 import type { Database } from 'better-sqlite3';
-import { Statements } from '../db/statements.ts';
+import { distinct, Statements } from '../db/statements.ts';
 import type { Prices } from '../offers/prices.ts';
 import type { Vault } from '../secrets/vault.ts';
 import { isFinal, type JobEvent, type JobState, next } from './states.ts';
@@ -279,14 +279,24 @@ export class JobStore {
     this.#write({ ...before, ...change });
   }
 
-  /** Jobs of a tenant that ended before a moment, or all of them with null; those of one person where one is named. */
-  ended(tenant: string, before: number | null, person?: string): JobRecord[] {
+  /** The oldest jobs of a tenant that ended before a moment. */
+  endedBefore(tenant: string, before: number, limit: number): JobRecord[] {
     return this.#sql
-      .prepare<[string, number | null, number | null, string | null, string | null], JobRecord>(
-        `${columns} where tenant = ? and finished_at is not null and (? is null or finished_at < ?)
-           and (? is null or person = ?)`,
+      .prepare<[string, number, number], JobRecord>(
+        `${columns} where tenant = ? and finished_at < ? order by finished_at limit ?`,
       )
-      .all(tenant, before, before, person ?? null, person ?? null);
+      .all(tenant, before, limit);
+  }
+
+  /** Jobs of a tenant, or of one person of it. */
+  some(tenant: string, person: string | undefined, limit: number): JobRecord[] {
+    return person === undefined
+      ? this.#sql
+          .prepare<[string, number], JobRecord>(`${columns} where tenant = ? limit ?`)
+          .all(tenant, limit)
+      : this.#sql
+          .prepare<[string, string, number], JobRecord>(`${columns} where person = ? and tenant = ? limit ?`)
+          .all(person, tenant, limit);
   }
 
   /** Forgets a job, with its steps, events and results. What it cost stays in the ledger and the usage table. */
@@ -296,7 +306,7 @@ export class JobStore {
 
   /** The tenants that have jobs. */
   tenants(): string[] {
-    return this.#sql.prepare<[], string>('select distinct tenant from jobs').pluck().all();
+    return this.#sql.prepare<[], string>(distinct('jobs', 'tenant')).pluck().all();
   }
 
   /** What a step came to, if it was done; undefined otherwise. */

@@ -5,6 +5,7 @@ import type { Gpu, Timings } from '../../gpu/gpu.ts';
 import type { Standing } from '../../gpu/vram/explain.ts';
 import { limits } from '../contract/limits.ts';
 import { crashPoint } from '../crash-point.ts';
+import { inTurns } from '../db/in-turns.ts';
 import { ApiError, asApiError } from '../http/api-error.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { Upload } from '../files/upload-store.ts';
@@ -50,6 +51,9 @@ export interface Preview {
 
 /** The first in a line. */
 type Head = ReturnType<JobStore['heads']>[number];
+
+/** A job has many rows: fewer of them at a time. */
+const jobTurns = { most: limits.turn.jobs } as const;
 
 /** Why a job's work was told to stop. */
 class Canceled extends Error {
@@ -172,34 +176,74 @@ export class Jobs {
     if (isFinal(job.state)) return job;
     this.#end(job, 'cancel', this.#chargeFor(job), {});
     crashPoint('job.canceled');
-    this.#running.get(id)?.abort.abort(new Canceled());
+    this.#stop(id);
     return store.find(id) ?? job;
   }
 
+  /** Ends jobs of those that have not ended, all of them or none. */
+  #cancelTogether(jobs: readonly JobRecord[]): void {
+    const open = jobs.filter(({ state }) => !isFinal(state));
+    this.#parts.ledger.atomically(() => {
+      for (const job of open) this.#end(job, 'cancel', this.#chargeFor(job), {});
+    });
+    for (const { id } of open) this.#stop(id);
+  }
+
+  /** Stops the work of a job that was cancelled. */
+  #stop(id: string): void {
+    this.#running.get(id)?.abort.abort(new Canceled());
+  }
+
+  /** Cancels jobs, a few in each turn of the event loop. */
+  async cancelAll(ids: readonly string[]): Promise<void> {
+    const left = [...ids];
+    await inTurns((most) => {
+      const some = left.splice(0, most);
+      this.#cancelTogether(some.flatMap((id) => this.#parts.store.find(id) ?? []));
+      return some.length;
+    }, jobTurns);
+  }
+
   /** Ends and forgets every job of a tenant, or of one person of it, with its results. */
-  forget(tenant: string, person?: string): void {
+  async forget(tenant: string, person?: string): Promise<void> {
     const { store } = this.#parts;
-    for (const job of store.open()) {
-      if (job.tenant === tenant && (person === undefined || job.person === person)) this.cancel(job.id);
-    }
-    for (const job of store.ended(tenant, null, person)) this.#forgetOne(job);
+    await inTurns((most) => {
+      const some = store.some(tenant, person, most);
+      this.#cancelTogether(some);
+      this.forgetAll(some);
+      return some.length;
+    }, jobTurns);
   }
 
-  /** Forgets jobs that ended longer ago than their tenant's plan keeps them. */
-  sweep(): void {
+  /** Forgets jobs that ended longer ago than their tenant's plan keeps them, a few in each turn of the event loop. */
+  async sweep(signal?: AbortSignal): Promise<void> {
     const { store, directory } = this.#parts;
-    for (const id of store.tenants()) {
-      const days = directory.tenant(id)?.limits.historyDays ?? null;
+    for (const tenant of store.tenants()) {
+      const days = directory.tenant(tenant)?.limits.historyDays ?? null;
       if (days === null) continue;
-      for (const job of store.ended(id, Date.now() - days * 24 * 3_600_000)) this.#forgetOne(job);
+      const before = Date.now() - days * 24 * 3_600_000;
+      await inTurns(
+        (most) => {
+          const some = store.endedBefore(tenant, before, most);
+          this.forgetAll(some);
+          return some.length;
+        },
+        { ...jobTurns, signal },
+      );
     }
   }
 
-  #forgetOne({ tenant, id }: JobRecord): void {
-    const { store, files, onError } = this.#parts;
-    store.remove(id);
-    crashPoint('job.forgotten');
-    files.removeGroup(tenant, id).catch((error: unknown) => onError(error, id));
+  /** Forgets jobs that have ended, in one transaction with what goes with them; their results after it. */
+  forgetAll(jobs: readonly JobRecord[], alongside: () => void = () => undefined): void {
+    const { store, ledger, files, onError } = this.#parts;
+    ledger.atomically(() => {
+      for (const { id } of jobs) store.remove(id);
+      alongside();
+    });
+    for (const { tenant, id } of jobs) {
+      crashPoint('job.forgotten');
+      files.removeGroup(tenant, id).catch((error: unknown) => onError(error, id));
+    }
   }
 
   /** Calls back whenever something happened to a job, or to any job of a tenant. Returns how to stop that. */
@@ -236,7 +280,7 @@ export class Jobs {
   /** Forgets a job that has ended, with its results. */
   remove(job: JobRecord): void {
     if (!isFinal(job.state)) throw new ApiError('conflict', `It is ${job.state} yet. Cancel it first.`);
-    this.#forgetOne(job);
+    this.forgetAll([job]);
   }
 
   /** Puts back what runs, without holding it against the jobs. */

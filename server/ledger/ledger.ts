@@ -79,9 +79,12 @@ export class Ledger {
     return this.#transaction.immediate(work) as Result;
   }
 
+  /** What there is now. What is past its date is not there any more, whether or not the sweeper has come by. */
   balance(account: string): Balance {
-    const row = this.#sql.balance.get(account) ?? { posted: 0, held: 0 };
-    return { ...row, available: row.posted - row.held };
+    const { posted, held } = this.#sql.balance.get(account) ?? { posted: 0, held: 0 };
+    if (posted === held) return { posted, held, available: 0 };
+    const expired = Math.min(this.#sql.expired.get(account, this.#now()) ?? 0, posted - held);
+    return { posted: posted - expired, held, available: posted - held - expired };
   }
 
   /** Adds credits. False when this very grant was there already. Throws LedgerConflict and InvalidAmount. */
@@ -139,6 +142,8 @@ export class Ledger {
     return this.atomically(() => {
       const earlier = this.#sql.entry.get(id);
       if (earlier) return -this.#same(earlier, id, account, 'debit').posted;
+      // Otherwise it would depend on when the sweeper comes by.
+      this.#expire(this.#sql.expiringOf.all(this.#idOf(account), this.#now()));
       const taken = Math.min(wanted, this.balance(account).available);
       if (taken === 0) return 0;
       this.#add({
@@ -157,9 +162,22 @@ export class Ledger {
     });
   }
 
-  /** Takes back what is left of grants that are past their date, except what is held of it. Returns the credits. */
-  expire(): number {
-    return this.atomically(() => this.#expire(this.#sql.expiring.all(this.#now(), limits.ledger.sweep)));
+  /**
+   * Takes back what is left of grants that are past their date, except what is held of it: of at most so many grants,
+   * from where an earlier call ended. Returns the credits, and where to go on; null when there are no more.
+   */
+  expire(
+    after: ExpiryCursor | null = null,
+    most: number = limits.turn.rows,
+  ): { credits: number; next: ExpiryCursor | null } {
+    const { expiresAt, entry } = after ?? { expiresAt: 0, entry: 0 };
+    const lots = this.#sql.expiring.all(this.#now(), expiresAt, entry, most);
+    const credits = lots.length === 0 ? 0 : this.atomically(() => this.#expire(lots));
+    const last = lots.at(-1);
+    return {
+      credits,
+      next: lots.length === most && last ? { expiresAt: last.expiresAt, entry: last.entry } : null,
+    };
   }
 
   /**
@@ -249,7 +267,8 @@ export class Ledger {
   #expire(lots: readonly LotRow[]): number {
     let expired = 0;
     for (const { entry, account, remaining, name } of lots) {
-      const credits = Math.min(remaining, this.balance(name).available);
+      const { posted, held } = this.#sql.balance.get(name) ?? { posted: 0, held: 0 };
+      const credits = Math.min(remaining, posted - held);
       if (credits === 0) continue;
       const id = `expire:${entry}:${remaining}`;
       this.#sql.insert.run(
@@ -289,8 +308,13 @@ function isCheck(error: unknown): boolean {
   return error instanceof BetterSqlite3.SqliteError && error.code === 'SQLITE_CONSTRAINT_CHECK';
 }
 
-interface LotRow {
+/** Where a sweep of grants past their date ended. */
+export interface ExpiryCursor {
+  readonly expiresAt: number;
   readonly entry: number;
+}
+
+interface LotRow extends ExpiryCursor {
   readonly account: number;
   readonly remaining: number;
   readonly name: string;
@@ -319,13 +343,14 @@ interface Statements {
   readonly openHolds: Statement<[], { id: string }>;
   readonly nextLot: Statement<[number], { entry: number; remaining: number }>;
   readonly takeFromLot: Statement<[number, number]>;
-  readonly expiring: Statement<[number, number], LotRow>;
+  readonly expiring: Statement<[number, number, number, number], LotRow>;
   readonly expiringOf: Statement<[number, number], LotRow>;
+  readonly expired: Statement<[string, number], number>;
 }
 
 function statements(db: Database): Statements {
   const lots =
-    'select entry, account, remaining, name from credit_lots join ledger_accounts on id = account where remaining > 0';
+    'select entry, account, remaining, name, expires_at as expiresAt from credit_lots join ledger_accounts on id = account where remaining > 0';
   return {
     balance: db.prepare('select posted, held from ledger_accounts where name = ?'),
     accountId: db.prepare<[string], number>('select id from ledger_accounts where name = ?').pluck(),
@@ -345,7 +370,15 @@ function statements(db: Database): Statements {
        order by expires_at is null, expires_at, entry limit 1`,
     ),
     takeFromLot: db.prepare('update credit_lots set remaining = remaining - ? where entry = ?'),
-    expiring: db.prepare(`${lots} and expires_at <= ? order by expires_at limit ?`),
+    expiring: db.prepare(
+      `${lots} and expires_at <= ? and (expires_at, entry) > (?, ?) order by expires_at, entry limit ?`,
+    ),
+    expired: db
+      .prepare<[string, number], number>(
+        `select coalesce(sum(remaining), 0) from credit_lots
+         where account = (select id from ledger_accounts where name = ?) and remaining > 0 and expires_at <= ?`,
+      )
+      .pluck(),
     expiringOf: db.prepare(`${lots} and account = ? and expires_at <= ?`),
   };
 }

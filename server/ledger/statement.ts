@@ -1,4 +1,5 @@
 import type { Database } from 'better-sqlite3';
+import { limits } from '../contract/limits.ts';
 import type { EntryKind } from './ledger.ts';
 
 /** One line of an account's history, as its owner sees it. */
@@ -65,7 +66,7 @@ export function statementPage(
 export function* statement(db: Database, account: string): Generator<StatementLine> {
   let after: string | undefined;
   do {
-    const page = statementPage(db, account, { after, limit: 500 });
+    const page = statementPage(db, account, { after, limit: limits.turn.rows });
     yield* page.items;
     after = page.next ?? undefined;
   } while (after !== undefined);

@@ -74,11 +74,13 @@ export class Outbox {
     return this.#db.prepare('delete from outbox where recipient = ?').run(recipient).changes;
   }
 
-  /** Removes messages that were delivered, and those that nobody came for. */
-  sweep(): void {
-    this.#db
-      .prepare('delete from outbox where sent_at < ? or created_at < ?')
-      .run(Date.now() - limits.mail.sentKeptMs, Date.now() - limits.mail.keptMs);
+  /** Removes messages that were delivered, and those that nobody came for, at most so many. Returns how many. */
+  sweep(most: number): number {
+    return this.#db
+      .prepare(
+        'delete from outbox where id in (select id from outbox where sent_at < ? or created_at < ? limit ?)',
+      )
+      .run(Date.now() - limits.mail.sentKeptMs, Date.now() - limits.mail.keptMs, most).changes;
   }
 
   /** Hands what waits to the mail server, one after the other. */

@@ -1,3 +1,5 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { limits } from '../contract/limits.ts';
 import type { UserRecord } from '../accounts/user-store.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { HistoryStore } from '../history/history-store.ts';
@@ -26,7 +28,7 @@ export interface ExportLine {
 }
 
 /** Everything we hold about a person: the account, sessions, keys and what they did. */
-export function* exportOfPerson(deps: ExportDeps, user: UserRecord): Generator<ExportLine> {
+export async function* exportOfPerson(deps: ExportDeps, user: UserRecord): AsyncGenerator<ExportLine> {
   yield { type: 'user', ...profileOf(user) };
   for (const session of deps.sessions.list(user.id)) yield { type: 'session', ...session };
   for (const key of deps.keys.list(user.tenant, user.id)) yield { type: 'key', ...key };
@@ -39,7 +41,7 @@ export function* exportOfPerson(deps: ExportDeps, user: UserRecord): Generator<E
 }
 
 /** Everything we hold about a company, its people included. */
-export function* exportOfCompany(deps: ExportDeps, tenant: string): Generator<ExportLine> {
+export async function* exportOfCompany(deps: ExportDeps, tenant: string): AsyncGenerator<ExportLine> {
   yield { type: 'company', ...deps.tenants.find(tenant), balance: deps.ledger.balance(tenant) };
   for (const user of deps.users.ofTenant(tenant)) {
     yield { type: 'user', ...profileOf(user) };
@@ -59,16 +61,22 @@ export function* exportOfCompany(deps: ExportDeps, tenant: string): Generator<Ex
 }
 
 /** Jobs with what was asked, and what there is of results. */
-function* jobsOf({ jobStore }: ExportDeps, tenant: string, person?: string): Generator<ExportLine> {
+async function* jobsOf(
+  { jobStore }: ExportDeps,
+  tenant: string,
+  person?: string,
+): AsyncGenerator<ExportLine> {
   let after: string | undefined;
   for (;;) {
-    const page = jobStore.page({ tenant, after, limit: 100 });
+    const page = jobStore.page({ tenant, after, limit: limits.turn.rows });
     for (const job of page) {
       if (person !== undefined && job.person !== person) continue;
       yield { type: 'job', ...job, input: jobStore.input(job.id), results: jobStore.artefacts(job.id) };
     }
     after = page.at(-1)?.id;
-    if (page.length < 100) return;
+    if (page.length < limits.turn.rows) return;
+    // Of all these, none may have been the person's: nothing was sent that would have left the loop to others.
+    await nextTurn();
   }
 }
 

@@ -20,14 +20,14 @@ beforeEach(() => {
 });
 
 /** What is left of requests of so many days ago, by the days. */
-function left(plan: string, overrides = {}): number[] {
+async function left(plan: string, overrides = {}): Promise<number[]> {
   const { id } = tenants.create({ name: plan, plan });
   tenants.change(id, { overrides });
   for (const days of [0, 6, 8, 29, 31, 89, 91, 4_000]) {
     const at = Date.now() - days * day;
     history.add(id, { id: `${id}-${days}`, user: null, feature: 'chat', model: 'm', at, prompts: days });
   }
-  sweepHistory(db, { tenants, history });
+  await sweepHistory({ directory: { tenant: () => tenants.resolve(id, 0) }, history });
   return [4_000, 91, 89, 31, 29, 8, 6, 0]
     .filter((days) => history.find(id, `${id}-${days}`) !== undefined)
     .toReversed();
@@ -38,17 +38,17 @@ test.each<[string, number[]]>([
   ['pro', [0, 6, 8, 29]],
   ['plus', [0, 6, 8, 29, 31, 89]],
   ['enterprise', [0, 6, 8, 29, 31, 89, 91, 4_000]],
-])('requests are kept as long as the plan says: %s', (plan, kept) => {
-  expect(left(plan)).toEqual(kept);
+])('requests are kept as long as the plan says: %s', async (plan, kept) => {
+  expect(await left(plan)).toEqual(kept);
 });
 
-test('or as long as was said for one tenant', () => {
-  expect(left('free', { historyDays: 30 })).toEqual([0, 6, 8, 29]);
+test('or as long as was said for one tenant', async () => {
+  expect(await left('free', { historyDays: 30 })).toEqual([0, 6, 8, 29]);
 });
 
-test('the ledger has no say in it, nor it in the ledger', () => {
+test('the ledger has no say in it, nor it in the ledger', async () => {
   const ledger = new Ledger(db);
   ledger.grant({ id: 'g', account: 'a', credits: 5, reason: 'test' });
-  left('free');
+  await left('free');
   expect(ledger.balance('a').posted).toBe(5);
 });

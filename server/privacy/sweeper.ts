@@ -1,63 +1,83 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { limits } from '../contract/limits.ts';
-import type { Database } from 'better-sqlite3';
-import type { ErasureDeps } from './erase.ts';
+import { inTurns } from '../db/in-turns.ts';
+import type { HistoryStore } from '../history/history-store.ts';
+import type { Ledger } from '../ledger/ledger.ts';
+import type { Directory } from '../tenants/directory.ts';
+import { type ErasureDeps, finishErasures } from './erase.ts';
 
 const everyMs = 10 * 60_000;
 
-/** Removes what is past its time: history by plan, credits, sessions, tokens, invitations, messages, kept answers. */
+/**
+ * Removes what is past its time: history by plan, credits, sessions, tokens, invitations, messages, kept answers. It
+ * works on a few rows in each turn of the event loop, and goes on with erasures that a crash interrupted.
+ */
 export class Sweeper {
-  readonly #db: Database;
   readonly #deps: ErasureDeps;
   readonly #onError: (error: unknown) => void;
   readonly #timer: NodeJS.Timeout;
+  readonly #stop = new AbortController();
+  #sweeping: Promise<void> | null = null;
 
-  constructor(db: Database, deps: ErasureDeps, onError: (error: unknown) => void) {
-    this.#db = db;
+  constructor(deps: ErasureDeps, onError: (error: unknown) => void) {
     this.#deps = deps;
     this.#onError = onError;
-    this.sweep();
-    this.#timer = setInterval(() => this.sweep(), everyMs).unref();
+    void this.sweep();
+    this.#timer = setInterval(() => void this.sweep(), everyMs).unref();
   }
 
-  sweep(): void {
+  /** One after the other; whoever asks while one goes on gets that one. */
+  sweep(): Promise<void> {
+    this.#sweeping ??= this.#sweep().finally(() => (this.#sweeping = null));
+    return this.#sweeping;
+  }
+
+  /** Stops between two turns. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#stop.abort();
+    await this.#sweeping;
+  }
+
+  async #sweep(): Promise<void> {
     const { ledger, sessions, mailedTokens, invitations, outbox, idempotency, jobs, uploads, webhooks } =
       this.#deps;
-    const chores = [
-      () => ledger.expire(),
-      () => sessions.sweep(),
-      () => mailedTokens.sweep(),
-      () => invitations.sweep(),
-      () => outbox.sweep(),
-      () => idempotency.sweep(),
-      () => jobs.sweep(),
-      () => uploads.sweep(),
-      () => webhooks.sweep(Date.now() - limits.webhooks.keptMs),
-      () => sweepHistory(this.#db, this.#deps),
+    const { signal } = this.#stop;
+    const chores: readonly (() => Promise<unknown>)[] = [
+      () => expireCredits(ledger, signal),
+      ...[sessions, mailedTokens, invitations, outbox, idempotency].map(
+        (store) => () => inTurns((most) => store.sweep(most), { signal }),
+      ),
+      () => jobs.sweep(signal),
+      () => uploads.sweep(signal),
+      () => inTurns((most) => webhooks.sweep(Date.now() - limits.webhooks.keptMs, most), { signal }),
+      () => sweepHistory(this.#deps, signal),
+      () => finishErasures(this.#deps),
     ];
     for (const chore of chores) {
-      try {
-        chore();
-      } catch (error) {
-        this.#onError(error);
-      }
+      if (signal.aborted) return;
+      await chore().catch(this.#onError);
     }
   }
+}
 
-  close(): void {
-    clearInterval(this.#timer);
+async function expireCredits(ledger: Ledger, signal: AbortSignal): Promise<void> {
+  let { next } = ledger.expire();
+  while (next && !signal.aborted) {
+    await nextTurn();
+    ({ next } = ledger.expire(next));
   }
 }
 
 /** Removes requests that are older than their tenant's plan keeps them. */
-export function sweepHistory(
-  db: Database,
-  { tenants, history }: Pick<ErasureDeps, 'tenants' | 'history'>,
-): void {
-  const kept = db.prepare<[], { id: string; version: number }>(
-    'select id, version from tenants where id in (select distinct tenant from history)',
-  );
-  for (const { id, version } of kept.all()) {
-    const { historyDays } = tenants.resolve(id, version).limits;
-    if (historyDays !== null) history.removeBefore(id, Date.now() - historyDays * 24 * 3_600_000);
+export async function sweepHistory(
+  { directory, history }: { readonly directory: Pick<Directory, 'tenant'>; readonly history: HistoryStore },
+  signal?: AbortSignal,
+): Promise<void> {
+  for (const tenant of history.tenants()) {
+    const historyDays = directory.tenant(tenant)?.limits.historyDays ?? null;
+    if (historyDays === null) continue;
+    const moment = Date.now() - historyDays * 24 * 3_600_000;
+    await inTurns((most) => history.removeBefore(tenant, moment, most), { signal });
   }
 }

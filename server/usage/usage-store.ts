@@ -1,4 +1,5 @@
 import type { Database } from 'better-sqlite3';
+import { limits } from '../contract/limits.ts';
 
 /** chat, completion, embedding, image, or the name of a kind of job. */
 export type Feature = string;
@@ -27,7 +28,8 @@ export interface UsageRow {
   readonly credits: number;
 }
 
-const batching = { rows: 2_000, everyMs: 250 } as const;
+/** Rows of one commit: more would hold the event loop too long, fewer would wait for the disk too often. */
+const batching = { rows: 64, everyMs: 250 } as const;
 
 /** In the order of the insert. */
 function columnsOf(row: UsageRow): (string | number | null)[] {
@@ -123,7 +125,7 @@ export class UsageStore {
          prompt_tokens as promptTokens, completion_tokens as completionTokens, images, queue_ms as queueMs,
          swap_ms as swapMs, run_ms as runMs, gpu_ms as gpuMs, credits
        from usage where tenant = :tenant and (:person is null or person = :person) and (at, sequence) < (:at, :sequence)
-       order by at desc, sequence desc limit 500`,
+       order by at desc, sequence desc limit ${limits.turn.rows}`,
     );
     let last = { at: Number.MAX_SAFE_INTEGER, sequence: 0 };
     for (;;) {
@@ -132,7 +134,7 @@ export class UsageStore {
         last = { at: row.at, sequence };
         yield row;
       }
-      if (rows.length < 500) return;
+      if (rows.length < limits.turn.rows) return;
     }
   }
 

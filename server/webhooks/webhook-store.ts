@@ -93,6 +93,16 @@ export class WebhookStore {
     this.#sql.prepare('delete from webhooks where id = ?').run(id);
   }
 
+  /** Removes deliveries to a tenant's endpoints, at most so many. Returns how many. */
+  removeDeliveriesOf(tenant: string, most: number): number {
+    return this.#sql
+      .prepare(
+        `delete from webhook_deliveries where id in
+           (select id from webhook_deliveries where webhook in (select id from webhooks where tenant = ?) limit ?)`,
+      )
+      .run(tenant, most).changes;
+  }
+
   removeOf(tenant: string): void {
     this.#sql.prepare('delete from webhooks where tenant = ?').run(tenant);
   }
@@ -178,8 +188,14 @@ export class WebhookStore {
       .run(Date.now(), id);
   }
 
-  sweep(before: number): void {
-    this.#sql.prepare('delete from webhook_deliveries where next_at is null and created_at < ?').run(before);
+  /** Removes deliveries that are over and older than a moment, at most so many. Returns how many. */
+  sweep(before: number, most: number): number {
+    return this.#sql
+      .prepare(
+        `delete from webhook_deliveries where id in
+           (select id from webhook_deliveries where next_at is null and created_at < ? limit ?)`,
+      )
+      .run(before, most).changes;
   }
 }
 

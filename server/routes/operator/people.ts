@@ -54,7 +54,7 @@ export const peopleRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app,
       },
     },
     async (request) => {
-      erasePerson(deps, find(request.params.id), operatorOf(request));
+      await erasePerson(deps, find(request.params.id), operatorOf(request));
       return { done: true, message: 'The account is deleted.' };
     },
   );

@@ -144,7 +144,7 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app,
     },
     async (request) => {
       const { id } = find(request.params.id);
-      eraseCompany(deps, id, operatorOf(request));
+      await eraseCompany(deps, id, operatorOf(request));
       return { done: true, message: 'The company is deleted.' };
     },
   );

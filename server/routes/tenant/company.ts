@@ -15,6 +15,7 @@ import {
 } from '../../contract/accounts.ts';
 import { ErrorEnvelope } from '../../contract/errors.ts';
 import { Envelope } from '../../contract/platform.ts';
+import { inTurns } from '../../db/in-turns.ts';
 import { ApiError } from '../../http/api-error.ts';
 import { eraseCompany, erasePerson } from '../../privacy/erase.ts';
 import { exportOfCompany } from '../../privacy/export.ts';
@@ -60,8 +61,6 @@ export const companyRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
       const before = own(request);
       const { name = before.name, history = before.history } = request.body;
       const changed = ledger.atomically(() => {
-        // What is not to be kept any more is not kept from before either.
-        if (history === 'none') deps.history.removeAll(before.id);
         audit.add(actorOf(request), {
           action: 'tenant.change',
           target: before.id,
@@ -71,6 +70,9 @@ export const companyRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
         });
         return tenants.change(before.id, { name: name.trim(), history });
       });
+      // What is not to be kept any more is not kept from before either.
+      if (history === 'none')
+        await inTurns((most) => deps.history.removeBefore(before.id, Number.MAX_SAFE_INTEGER, most));
       return success(companyView(changed));
     },
   );
@@ -120,7 +122,7 @@ export const companyRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
     async (request) => {
       const user = colleague(request, request.params.id);
       company.demandRemovable(user);
-      erasePerson(deps, user, actorOf(request));
+      await erasePerson(deps, user, actorOf(request));
       return success(null, 'Removed. The keys this person made no longer work.');
     },
   );
@@ -209,7 +211,7 @@ export const companyRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
     async (request, reply) => {
       const { user } = personOf(deps, request);
       await recovery.demandPassword(user, request.body.password);
-      eraseCompany(deps, user.tenant, actorOf(request));
+      await eraseCompany(deps, user.tenant, actorOf(request));
       clearCookies(deps, reply);
       return success(null, 'The company is deleted.');
     },

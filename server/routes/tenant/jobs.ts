@@ -122,12 +122,8 @@ export const jobRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps
     },
     async (request) => {
       const { id } = request.params;
-      return success(
-        batchView(
-          id,
-          ownBatch(request, id).map((job) => jobs.cancel(job.id)),
-        ),
-      );
+      await jobs.cancelAll(ownBatch(request, id).map((job) => job.id));
+      return success(batchView(id, ownBatch(request, id)));
     },
   );
 

@@ -157,7 +157,7 @@ export const userRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, dep
       const { user } = personOf(deps, request);
       await recovery.demandPassword(user, request.body.password);
       company.demandRemovable(user);
-      erasePerson(deps, user, actorOf(request));
+      await erasePerson(deps, user, actorOf(request));
       clearCookies(deps, reply);
       return success(null, 'The account is deleted.');
     },
