@@ -1,5 +1,6 @@
 import { Ajv, type ErrorObject, type Options } from 'ajv';
 import type { Static, TSchema } from 'typebox';
+import { schemaFault } from '../contract/schema-faults.ts';
 
 /** A value that people or callers wrote holds something else than it should. The message names the place. */
 export class InvalidValue extends Error {
@@ -13,7 +14,7 @@ export class InvalidValue extends Error {
   }
 }
 
-const common: Options = { useDefaults: true, allErrors: false, strict: false };
+const common: Options = { useDefaults: true, allErrors: false, strict: false, verbose: true };
 const asWritten = new Ajv(common);
 /** For forms, where everything is text. */
 const fromText = new Ajv({ ...common, coerceTypes: true });
@@ -48,12 +49,10 @@ export function checked<S extends TSchema>(
 ): Static<S> {
   const validate = (isForm ? fromText : asWritten).compile<Static<S>>(schema);
   if (validate(value)) return value;
-  throw invalid(name, validate.errors?.[0]);
+  throw invalid(name, validate.errors ?? []);
 }
 
-function invalid(name: string, fault: ErrorObject | undefined): InvalidValue {
-  const place = fault?.instancePath.slice(1).replaceAll('/', '.') ?? '';
-  const extra = fault?.keyword === 'additionalProperties' ? String(fault.params['additionalProperty']) : '';
-  const inside = [place, extra].filter(Boolean).join('.');
-  return new InvalidValue(name, inside, extra ? 'is not known here' : (fault?.message ?? 'is wrong'));
+function invalid(name: string, errors: readonly ErrorObject[]): InvalidValue {
+  const { place, says, why } = schemaFault(errors);
+  return new InvalidValue(name, place, why === '' ? says : `${says}. ${why.replace(/\.$/, '')}`);
 }

@@ -200,6 +200,7 @@ export const Config = Type.Object(
         allow: Type.Array(
           Type.String({
             pattern: '^([0-9]{1,3}(\\.[0-9]{1,3}){3}(/[0-9]{1,2})?|[0-9a-fA-F:]+(/[0-9]{1,3})?)$',
+            'x-form': 'an address or a network, such as 192.168.1.20 or 192.168.1.0/24',
           }),
           {
             default: [],
@@ -234,7 +235,7 @@ export const Config = Type.Object(
           'Token of a named tunnel, from Cloudflare’s dashboard. Without one, a quick tunnel gets another address at each start.',
         ),
         address: Optional(
-          Type.String({ pattern: '^https://' }),
+          Type.String({ pattern: '^https://', 'x-form': 'an address that begins with https://' }),
           'The public address of the named tunnel, as it was set in the dashboard.',
         ),
       },

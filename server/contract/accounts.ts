@@ -3,11 +3,17 @@ import { limits } from './limits.ts';
 import { Nullable } from './platform.ts';
 
 const closed = { additionalProperties: false } as const;
-/** One line of text a person wrote: no control, direction or other characters that cannot be seen. */
+/**
+ * One line of text a person wrote: no control, direction or other characters that cannot be seen. Two of them shape what
+ * is seen: the joiners U+200C and U+200D, in emoji and in the scripts of Persian and India. They are taken after a letter
+ * of such a script or an emoji, not in Latin names, where they would only make two names look the same. The tags U+E0020
+ * to U+E007F make the flag of a region out of a black flag.
+ */
 export const Name = Type.String({
   minLength: 1,
   maxLength: limits.accounts.nameCharacters,
-  pattern: '^(?=.*\\S)[^\\p{C}]+$',
+  pattern: String.raw`^(?=.*\S)(?:[^\p{C}]|(?<=[^\x00-\x7f\u200c\u200d])[\u200c\u200d]|\u{1f3f4}[\u{e0020}-\u{e007e}]+\u{e007f})+$`,
+  'x-form': 'one line of visible text',
 });
 const Email = Type.String({ minLength: 3, maxLength: 320 });
 const Password = Type.String({

@@ -13,7 +13,8 @@ const Sampler = Type.Union([
   Type.Literal('unipc'),
   Type.Literal('lcm'),
 ]);
-const UploadId = (description: string) => Type.String({ pattern: '^upl_[0-9a-f]{32}$', description });
+const UploadId = (description: string) =>
+  Type.String({ pattern: '^upl_[0-9a-f]{32}$', 'x-form': 'the id of an upload', description });
 
 /** What an image-generation job is asked for with. */
 export const ImageGenerationJob = Type.Object(
@@ -21,13 +22,17 @@ export const ImageGenerationJob = Type.Object(
     ...Type.Pick(ImageGenerationBody, ['prompt', 'model', 'negative_prompt', 'steps', 'guidance', 'seed'])
       .properties,
     size: Type.Optional(
-      Type.Union([ImageGenerationBody.properties.size, Type.Null()], {
+      Type.Union([ImageGenerationBody.properties.size], {
         description: 'WIDTHxHEIGHT; auto, the default, takes that of the image, or 512x512.',
       }),
     ),
     n: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.image.maxCount, default: 1 })),
     style: Type.Optional(
-      Type.String({ pattern: '^[a-z0-9-]{1,40}$', description: 'One of GET /api/v1/styles.' }),
+      Type.String({
+        pattern: '^[a-z0-9-]{1,40}$',
+        'x-form': 'one of GET /api/v1/styles',
+        description: 'One of GET /api/v1/styles.',
+      }),
     ),
     sampler: Type.Optional(Sampler),
     image: Type.Optional(UploadId('An upload to begin from.')),
@@ -67,9 +72,16 @@ export type ImageGenerationJob = Static<typeof ImageGenerationJob>;
 
 export const Style = Type.Object(
   {
-    name: Type.String({ pattern: '^[a-z0-9-]{1,40}$' }),
+    name: Type.String({
+      pattern: '^[a-z0-9-]{1,40}$',
+      'x-form': 'up to 40 small letters, digits and hyphens',
+    }),
     title: Type.String(),
-    prompt: Type.String({ pattern: '\\{prompt\\}', description: '{prompt} stands for what was asked.' }),
+    prompt: Type.String({
+      pattern: '\\{prompt\\}',
+      'x-form': 'a text with {prompt} in it',
+      description: '{prompt} stands for what was asked.',
+    }),
     negativePrompt: Type.String(),
   },
   { additionalProperties: false },

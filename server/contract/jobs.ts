@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import { limits } from './limits.ts';
+import { DryRunQuery } from './money.ts';
 import { Nullable } from './platform.ts';
 
 const State = Type.Union([
@@ -61,9 +62,11 @@ export const BatchView = Type.Object({
 export const JobsQuery = Type.Object(
   {
     state: Type.Optional(State),
-    feature: Type.Optional(Type.String({ pattern: '^[a-z0-9-]{1,60}$' })),
-    batch: Type.Optional(Type.String({ pattern: '^bat_[0-9a-f]{32}$' })),
-    after: Type.Optional(Type.String({ pattern: '^job_[0-9a-f]{32}$' })),
+    feature: Type.Optional(Type.String({ pattern: '^[a-z0-9-]{1,60}$', 'x-form': 'the name of a feature' })),
+    batch: Type.Optional(Type.String({ pattern: '^bat_[0-9a-f]{32}$', 'x-form': 'the id of a batch' })),
+    after: Type.Optional(
+      Type.String({ pattern: '^job_[0-9a-f]{32}$', 'x-form': 'the "next" of the page before' }),
+    ),
     limit: Type.Optional(
       Type.Integer({ minimum: 1, maximum: limits.page.max, default: limits.page.default }),
     ),
@@ -73,11 +76,7 @@ export const JobsQuery = Type.Object(
 
 export const NewJobQuery = Type.Object(
   {
-    dry_run: Type.Optional(
-      Type.Union([Type.Literal('1'), Type.Literal('true'), Type.Literal('0'), Type.Literal('false')], {
-        description: '1: only say what it would cost.',
-      }),
-    ),
+    ...DryRunQuery.properties,
     start_within: Type.Optional(
       Type.Integer({
         minimum: 1,

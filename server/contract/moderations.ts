@@ -6,9 +6,7 @@ const TextInput = Type.String({ minLength: 1, maxLength: limits.promptCharacters
 /** OpenAI's request; pictures are taken as data URLs, since we fetch nothing that a caller names. */
 export const ModerationBody = Type.Object(
   {
-    model: Type.Optional(
-      Type.String({ maxLength: 300, description: 'Taken for the sake of SDKs; there is one.' }),
-    ),
+    model: Type.Optional(Type.String({ maxLength: 300, description: 'Taken. There is one.' })),
     input: Type.Union([
       TextInput,
       Type.Array(TextInput, { minItems: 1, maxItems: limits.moderation.texts }),
@@ -19,7 +17,15 @@ export const ModerationBody = Type.Object(
             {
               type: Type.Literal('image_url'),
               image_url: Type.Object(
-                { url: Type.String({ pattern: '^data:image/(png|jpeg|webp);base64,' }) },
+                {
+                  url: Type.String({
+                    pattern: '^data:image/(png|jpeg|webp);base64,',
+                    'x-form': 'a data URL of a PNG, JPEG or WebP picture',
+                    'x-why':
+                      'The appliance does not fetch addresses that it is given: send the picture itself.',
+                  }),
+                  detail: Type.Optional(Type.String()),
+                },
                 { additionalProperties: false },
               ),
             },
@@ -30,7 +36,7 @@ export const ModerationBody = Type.Object(
       ),
     ]),
   },
-  { additionalProperties: false },
+  { additionalProperties: false, 'x-unknown-fields': 'ignored' },
 );
 
 /** OpenAI's words. What of them is looked for is said in `category_applied_input_types`. */

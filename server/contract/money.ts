@@ -22,7 +22,9 @@ export const TransactionView = Type.Object({
 
 export const TransactionsQuery = Type.Object(
   {
-    after: Type.Optional(Type.String({ pattern: '^[0-9]{1,16}$' })),
+    after: Type.Optional(
+      Type.String({ pattern: '^[0-9]{1,16}$', 'x-form': 'the "next" of the page before' }),
+    ),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 20 })),
     format: Type.Optional(
       Type.Union([Type.Literal('json'), Type.Literal('csv')], {
@@ -41,16 +43,21 @@ export const QuoteView = Type.Object({
   enough: Type.Boolean(),
 });
 
-export const DryRunQuery = Type.Object(
-  {
-    dry_run: Type.Optional(
-      Type.Union([Type.Literal('1'), Type.Literal('true'), Type.Literal('0'), Type.Literal('false')], {
-        description: '1: only say what it would cost.',
-      }),
-    ),
-  },
-  { additionalProperties: false },
+/** A switch in a query: "?dry_run" alone turns it on. */
+const DryRun = Type.Optional(
+  Type.String({
+    pattern: '^(|1|0|[tT]rue|TRUE|[fF]alse|FALSE)$',
+    'x-form': '1 or true, 0 or false, or without a value',
+    description: '1: only say what it would cost.',
+  }),
 );
+
+/** Whether only the price is asked for. */
+export function isDryRunWanted(value: string | undefined): boolean {
+  return value !== undefined && !['0', 'false'].includes(value.toLowerCase());
+}
+
+export const DryRunQuery = Type.Object({ dry_run: DryRun }, { additionalProperties: false });
 
 export const PriceList = Type.Object({
   textPer1000Tokens: Type.Integer(),

@@ -1,102 +1,194 @@
 import { type Static, Type } from 'typebox';
 import { limits } from './limits.ts';
+import { DryRunQuery } from './money.ts';
 
 /*
- * The OpenAI-compatible surface. What OpenAI documents is named; a field that is not is refused rather than
- * ignored, since a misspelt one would silently change what is generated. The parts the engine reads (messages,
- * tools, response_format) are passed on as they came.
+ * The OpenAI-compatible surface. Every parameter that OpenAI documents is named (openai.test.ts compares the names with
+ * the types of its client), and so are those of the local engines that clients cannot always leave out. The parts the
+ * engine reads (messages, tools, response_format) are passed on as they came.
+ *
+ * A body may hold more than that: each release of an SDK brings new parameters. What is not named here, and what is
+ * named without an effect, is left out and named in the header `x-kilnhouse-ignored-fields`. It never reaches the
+ * engine: parameters such as `ttl`, `keep_alive`, `id_slot` and `options.num_ctx` decide how the card is used, and that
+ * is for the scheduler. A parameter that asks for something else than what would be made is refused, with the reason.
  */
 const number = (minimum: number, maximum: number) => Type.Number({ minimum, maximum });
-const anything = Type.Unknown();
+const Flag = Type.Optional(Type.Boolean());
+/** Read by the engine alone. */
+const Passed = Type.Optional(Type.Unknown({ 'x-absent': [null] }));
+/** Taken, and without an effect here. */
+const Ignored = Type.Optional(
+  Type.Unknown({ 'x-no-effect': true, description: 'Taken for the sake of SDKs. It has no effect here.' }),
+);
+/** Refused when it is given: what it asks for cannot be had here. */
+const refused = (why: string, absent: readonly unknown[] = []) =>
+  Type.Optional(Type.Never({ 'x-why': why, 'x-absent': absent, description: `Refused. ${why}` }));
+const openBody = { additionalProperties: false, 'x-unknown-fields': 'ignored' } as const;
+
+/** Clients made for Azure always send `api-version`. Anything else is refused: a misspelt `dry_run` would cost money. */
+export const OpenAiQuery = Type.Object(
+  {
+    ...DryRunQuery.properties,
+    'api-version': Type.Optional(
+      Type.String({ maxLength: 100, description: 'Taken. There is one version.' }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
 const Model = Type.String({ minLength: 1, maxLength: 300, description: 'One of GET /v1/models.' });
+const One = (why: string) => Type.Optional(Type.Integer({ minimum: 1, maximum: 1, 'x-why': why }));
+/** Programs written for llama.cpp and LM Studio send -1 for "no bound". */
+const MostTokens = Type.Optional(
+  Type.Integer({ minimum: 1, maximum: 1_000_000, 'x-absent': [-1], description: '-1: no bound.' }),
+);
+const OtherGrammar = refused('Ask for a form of the answer with "response_format" and a JSON schema.');
 
 const sampling = {
-  frequency_penalty: Type.Optional(Type.Union([number(-2, 2), Type.Null()])),
-  presence_penalty: Type.Optional(Type.Union([number(-2, 2), Type.Null()])),
-  logit_bias: Type.Optional(anything),
-  max_tokens: Type.Optional(Type.Union([Type.Integer({ minimum: 1, maximum: 1_000_000 }), Type.Null()])),
-  n: Type.Optional(Type.Union([Type.Integer({ minimum: 1, maximum: 1 }), Type.Null()])),
-  seed: Type.Optional(Type.Union([Type.Integer(), Type.Null()])),
-  stop: Type.Optional(Type.Union([Type.String(), Type.Array(Type.String(), { maxItems: 16 }), Type.Null()])),
-  stream: Type.Optional(Type.Union([Type.Boolean(), Type.Null()])),
-  stream_options: Type.Optional(
-    Type.Union([Type.Object({ include_usage: Type.Optional(Type.Boolean()) }), Type.Null()]),
+  frequency_penalty: Type.Optional(number(-2, 2)),
+  presence_penalty: Type.Optional(number(-2, 2)),
+  logit_bias: Passed,
+  max_tokens: MostTokens,
+  n: One('One answer is made at a time. Send the request again for another one.'),
+  seed: Type.Optional(Type.Integer({ 'x-absent': [-1] })),
+  stop: Type.Optional(
+    Type.Union([
+      Type.String({ 'x-absent': [''] }),
+      Type.Array(Type.String(), { maxItems: 16, 'x-absent': [[]] }),
+    ]),
   ),
-  temperature: Type.Optional(Type.Union([number(0, 2), Type.Null()])),
-  top_p: Type.Optional(Type.Union([number(0, 1), Type.Null()])),
-  user: Type.Optional(Type.String({ maxLength: 512 })),
+  stream: Flag,
+  stream_options: Type.Optional(
+    Type.Object({ include_usage: Type.Optional(Type.Boolean()), include_obfuscation: Flag }),
+  ),
+  temperature: Type.Optional(number(0, 2)),
+  top_p: Type.Optional(number(0, 1)),
+  user: Ignored,
   // Known to the local engines, beyond OpenAI.
-  top_k: Type.Optional(Type.Integer({ minimum: 0 })),
+  top_k: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      'x-absent': [-1],
+      description: 'The most likely tokens to choose from; 0: all.',
+    }),
+  ),
   min_p: Type.Optional(number(0, 1)),
+  typical_p: Type.Optional(number(0, 1)),
   repeat_penalty: Type.Optional(number(0, 10)),
+  repetition_penalty: Type.Optional(
+    Type.Number({ minimum: 0, maximum: 10, description: 'Another name of repeat_penalty.' }),
+  ),
+  grammar: OtherGrammar,
+  guided_choice: OtherGrammar,
+  guided_grammar: OtherGrammar,
+  guided_json: OtherGrammar,
+  guided_regex: OtherGrammar,
 };
 
 export const ChatBody = Type.Object(
   {
     model: Model,
     messages: Type.Array(
-      Type.Object({ role: Type.String({ maxLength: 32 }), content: Type.Optional(anything) }),
+      Type.Object({ role: Type.String({ maxLength: 32 }), content: Type.Optional(Type.Unknown()) }),
       { minItems: 1, maxItems: limits.messages },
     ),
     ...sampling,
-    audio: Type.Optional(anything),
-    function_call: Type.Optional(anything),
-    functions: Type.Optional(anything),
-    logprobs: Type.Optional(Type.Union([Type.Boolean(), Type.Null()])),
-    max_completion_tokens: Type.Optional(
-      Type.Union([Type.Integer({ minimum: 1, maximum: 1_000_000 }), Type.Null()]),
+    audio: refused('Answers are text. No model here speaks.'),
+    function_call: Ignored,
+    functions: refused('This is the old form. Send the functions as "tools".', [[]]),
+    logprobs: Flag,
+    max_completion_tokens: MostTokens,
+    metadata: Ignored,
+    modalities: Type.Optional(
+      Type.Array(Type.Literal('text', { 'x-why': 'Answers are text. No model here speaks.' })),
     ),
-    metadata: Type.Optional(anything),
-    modalities: Type.Optional(anything),
-    parallel_tool_calls: Type.Optional(Type.Boolean()),
-    prediction: Type.Optional(anything),
-    prompt_cache_key: Type.Optional(Type.String()),
-    reasoning_effort: Type.Optional(Type.Union([Type.String(), Type.Null()])),
+    moderation: Ignored,
+    parallel_tool_calls: Flag,
+    prediction: Ignored,
+    prompt_cache_key: Ignored,
+    prompt_cache_options: Ignored,
+    prompt_cache_retention: Ignored,
+    reasoning_effort: Type.Optional(Type.String()),
     response_format: Type.Optional(Type.Object({ type: Type.String() })),
-    safety_identifier: Type.Optional(Type.String()),
-    service_tier: Type.Optional(Type.Union([Type.String(), Type.Null()])),
-    store: Type.Optional(Type.Union([Type.Boolean(), Type.Null()])),
-    tool_choice: Type.Optional(anything),
-    tools: Type.Optional(Type.Array(anything, { maxItems: 128 })),
-    top_logprobs: Type.Optional(Type.Union([Type.Integer({ minimum: 0, maximum: 20 }), Type.Null()])),
-    verbosity: Type.Optional(Type.Union([Type.String(), Type.Null()])),
+    safety_identifier: Ignored,
+    service_tier: Ignored,
+    store: Ignored,
+    tool_choice: Passed,
+    tools: Type.Optional(Type.Array(Type.Unknown(), { maxItems: 128, 'x-absent': [[]] })),
+    top_logprobs: Type.Optional(Type.Integer({ minimum: 0, maximum: 20 })),
+    verbosity: Ignored,
+    web_search_options: refused(
+      'No model here can search the web. Leave it out, and put what you found in a message.',
+    ),
+    // Known to the local engines: how a model's template is filled in, and whether it thinks first.
+    chat_template_kwargs: Type.Optional(
+      Type.Object({}, { description: 'Values for the chat template of the model.' }),
+    ),
+    enable_thinking: Type.Optional(
+      Type.Boolean({ description: 'Short for chat_template_kwargs.enable_thinking.' }),
+    ),
+    thinking: Type.Optional(
+      Type.Object(
+        { type: Type.Union([Type.Literal('enabled'), Type.Literal('disabled'), Type.Literal('auto')]) },
+        { description: 'enabled and disabled are chat_template_kwargs.enable_thinking.' },
+      ),
+    ),
+    reasoning: Type.Optional(Type.Union([Type.String(), Type.Boolean(), Type.Object({})])),
   },
-  { additionalProperties: false },
+  openBody,
 );
 export type ChatBody = Static<typeof ChatBody>;
+
+const oneText = 'One text is continued at a time: send a request for each. Token numbers are not taken.';
+const noTokens = 'Send text: token numbers are not taken here.';
 
 export const CompletionBody = Type.Object(
   {
     model: Model,
-    prompt: Type.String({ maxLength: limits.promptCharacters }),
+    prompt: Type.Union(
+      [
+        Type.String({ maxLength: limits.promptCharacters }),
+        Type.Array(Type.String({ maxLength: limits.promptCharacters, 'x-why': noTokens }), {
+          minItems: 1,
+          maxItems: 1,
+          'x-why': oneText,
+        }),
+      ],
+      { description: 'A text, or a list of one text.' },
+    ),
     ...sampling,
-    best_of: Type.Optional(Type.Union([Type.Integer({ minimum: 1, maximum: 1 }), Type.Null()])),
-    echo: Type.Optional(Type.Union([Type.Boolean(), Type.Null()])),
-    logprobs: Type.Optional(Type.Union([Type.Integer({ minimum: 0, maximum: 5 }), Type.Null()])),
-    suffix: Type.Optional(Type.Union([Type.String(), Type.Null()])),
+    best_of: One('One answer is made at a time.'),
+    echo: Flag,
+    logprobs: Type.Optional(Type.Integer({ minimum: 0, maximum: 5 })),
+    suffix: Type.Optional(Type.String({ maxLength: limits.promptCharacters })),
   },
-  { additionalProperties: false },
+  openBody,
 );
+export type CompletionBody = Static<typeof CompletionBody>;
+
+const EmbeddingText = Type.String({
+  minLength: 1,
+  maxLength: limits.promptCharacters,
+  'x-why': `${noTokens} With LangChain, set check_embedding_ctx_length to false.`,
+});
 
 export const EmbeddingBody = Type.Object(
   {
     model: Model,
     input: Type.Union([
-      Type.String({ minLength: 1, maxLength: limits.promptCharacters }),
-      Type.Array(Type.String({ minLength: 1, maxLength: limits.promptCharacters }), {
-        minItems: 1,
-        maxItems: limits.embeddingInputs,
-      }),
+      EmbeddingText,
+      Type.Array(EmbeddingText, { minItems: 1, maxItems: limits.embeddingInputs }),
     ]),
     encoding_format: Type.Optional(Type.Union([Type.Literal('float'), Type.Literal('base64')])),
     dimensions: Type.Optional(Type.Integer({ minimum: 1 })),
-    user: Type.Optional(Type.String({ maxLength: 512 })),
+    user: Ignored,
   },
-  { additionalProperties: false },
+  openBody,
 );
 
 const size = Type.String({
-  pattern: '^(auto|[0-9]{2,4}x[0-9]{2,4})$',
+  pattern: '^(auto|[0-9]{2,4}[xX][0-9]{2,4})$',
+  'x-form': 'auto, or a width and height such as 512x512',
   description: `auto, or WIDTHxHEIGHT: ${limits.image.minSide} to ${limits.image.maxSide}, in steps of ${limits.image.multipleOf}.`,
 });
 const Steps = Type.Integer({ minimum: 1, maximum: limits.image.maxSteps });
@@ -108,22 +200,63 @@ export const ImageGenerationBody = Type.Object(
   {
     prompt: ImagePrompt,
     model: Type.Optional(Model),
-    n: Type.Optional(Type.Union([Type.Integer({ minimum: 1, maximum: limits.image.maxCount }), Type.Null()])),
-    size: Type.Optional(Type.Union([size, Type.Null()])),
-    response_format: Type.Optional(Type.Union([Type.Literal('url'), Type.Literal('b64_json'), Type.Null()])),
-    output_format: Type.Optional(Type.Union([Type.Literal('png'), Type.Null()])),
-    background: Type.Optional(Type.Union([Type.String(), Type.Null()])),
-    moderation: Type.Optional(Type.Union([Type.String(), Type.Null()])),
-    quality: Type.Optional(Type.Union([Type.String(), Type.Null()])),
-    style: Type.Optional(Type.Union([Type.String(), Type.Null()])),
-    user: Type.Optional(Type.String({ maxLength: 512 })),
+    n: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.image.maxCount })),
+    size: Type.Optional(size),
+    response_format: Type.Optional(Type.Union([Type.Literal('url'), Type.Literal('b64_json')])),
+    output_format: Type.Optional(
+      Type.Union([Type.Literal('png'), Type.Literal('jpeg'), Type.Literal('webp')], {
+        description: 'png by default.',
+      }),
+    ),
+    output_compression: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 100,
+        description:
+          'Quality of jpeg and webp in percent, 100 by default. A png loses nothing, whatever it says.',
+      }),
+    ),
+    background: Type.Optional(
+      Type.Union([Type.Literal('opaque'), Type.Literal('auto')], {
+        'x-why': 'The models here draw opaque pictures; a transparent background cannot be made.',
+      }),
+    ),
+    stream: Type.Optional(
+      Type.Literal(false, {
+        'x-why':
+          'Pictures are not streamed here. To see one while it is made, ask for a job: POST /api/v1/jobs/image-generation.',
+      }),
+    ),
+    partial_images: Ignored,
+    complexity: Ignored,
+    frame_count: Ignored,
+    frame_duration_ms: Ignored,
+    moderation: Ignored,
+    quality: Ignored,
+    safety_identifier: Ignored,
+    style: Ignored,
+    svg: Ignored,
+    user: Ignored,
     // Beyond OpenAI, for those who want them.
     negative_prompt: Type.Optional(Type.String({ maxLength: limits.imagePromptCharacters })),
     steps: Type.Optional(Steps),
     guidance: Type.Optional(Guidance),
     seed: Type.Optional(Seed),
   },
-  { additionalProperties: false },
+  openBody,
+);
+
+/** The fields of the form of /v1/images/edits, beside its files. */
+export const ImageEditFields = Type.Object(
+  {
+    ...ImageGenerationBody.properties,
+    strength: Type.Optional(
+      Type.Number({ minimum: 0.05, maximum: 1, description: 'How far to go from the image.' }),
+    ),
+    input_fidelity: Ignored,
+    markup: refused('Say by a "mask" where the picture is drawn anew.'),
+  },
+  openBody,
 );
 
 export const ImageList = Type.Object({
@@ -135,6 +268,9 @@ export const ImageList = Type.Object({
       seed: Type.Optional(Type.Integer()),
     }),
   ),
+  size: Type.String(),
+  output_format: Type.String(),
+  background: Type.Literal('opaque'),
 });
 
 export const ModelList = Type.Object({
@@ -158,7 +294,7 @@ export const GenerateTextBody = Type.Object(
     prompt: Type.String({ minLength: 1, maxLength: limits.promptCharacters }),
     system: Type.Optional(Type.String({ maxLength: limits.promptCharacters })),
     model: Type.Optional(Model),
-    maxTokens: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 })),
+    maxTokens: MostTokens,
     temperature: Type.Optional(number(0, 2)),
   },
   { additionalProperties: false },

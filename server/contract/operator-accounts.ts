@@ -87,6 +87,7 @@ export const CreditsBody = Type.Object(
     reference: Type.Optional(
       Type.String({
         pattern: '^[A-Za-z0-9._:-]{1,100}$',
+        'x-form': 'up to 100 letters, digits, dots, colons, hyphens and underscores',
         description: 'Your own mark. The same one a second time changes nothing.',
       }),
     ),
@@ -143,7 +144,11 @@ export const AuditQuery = Type.Object(
     tenant: Type.Optional(Type.String({ maxLength: 120 })),
     actor: Type.Optional(Type.String({ maxLength: 120 })),
     action: Type.Optional(
-      Type.String({ pattern: '^[a-z._*]{1,80}$', description: 'An action, or key.* for all of a kind.' }),
+      Type.String({
+        pattern: '^[a-z._*]{1,80}$',
+        'x-form': 'an action, or key.* for all of a kind',
+        description: 'An action, or key.* for all of a kind.',
+      }),
     ),
     from: Type.Optional(Moment),
     until: Type.Optional(Moment),

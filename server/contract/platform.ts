@@ -24,7 +24,14 @@ export function PageOf<Item extends TSchema>(item: Item) {
 
 export const PageQuery = Type.Object(
   {
-    after: Type.Optional(Type.String({ minLength: 1, maxLength: 60, pattern: '^[A-Za-z0-9_:-]+$' })),
+    after: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 60,
+        pattern: '^[A-Za-z0-9_:-]+$',
+        'x-form': 'the "next" of the page before',
+      }),
+    ),
     limit: Type.Optional(
       Type.Integer({ minimum: 1, maximum: limits.page.max, default: limits.page.default }),
     ),

@@ -10,7 +10,11 @@ export interface ImageLink {
   readonly expiresAt: number;
 }
 
-const idPattern = /^[0-9a-f]{32}$/;
+/** By the format of the picture. */
+const contentTypes = { png: 'image/png', jpeg: 'image/jpeg', webp: 'image/webp' } as const;
+export type ImageFormat = keyof typeof contentTypes;
+
+const filePattern = /^([0-9a-f]{32})\.(png|jpeg|webp)$/;
 
 /** Pictures handed out as links that expire. A link is good for one object of one tenant, until its hour is over. */
 export class ImageLinks {
@@ -33,20 +37,28 @@ export class ImageLinks {
     if (this.#timer) clearInterval(this.#timer);
   }
 
-  async save(tenant: string, png: Uint8Array): Promise<ImageLink> {
+  async save(tenant: string, picture: Uint8Array, format: ImageFormat = 'png'): Promise<ImageLink> {
     const id = randomBytes(16).toString('hex');
     const expiresAt = Date.now() + limits.imageLink.lifetimeMs;
-    await writeFile(join(this.#folder, `${id}.png`), png, { mode: 0o600 });
+    await writeFile(join(this.#folder, `${id}.${format}`), picture, { mode: 0o600 });
     const owner = ownerOf(tenant);
     const signature = this.#links.sign({ tenant: owner, object: id }, expiresAt);
-    return { path: `/images/${owner}/${id}.png?expires=${expiresAt}&signature=${signature}`, expiresAt };
+    const path = `/images/${owner}/${id}.${format}?expires=${expiresAt}&signature=${signature}`;
+    return { path, expiresAt };
   }
 
-  /** The picture behind a link; null when anything about the link is not as it was given out. */
-  async open(owner: string, id: string, expires: string, signature: string): Promise<Buffer | null> {
-    const target = { tenant: owner, object: id };
-    if (!idPattern.test(id) || !this.#links.isGood(target, expires, signature)) return null;
-    return readFile(join(this.#folder, `${id}.png`)).catch(() => null);
+  /** The picture behind a link, by the name of its file; null when anything about the link is not as it was given out. */
+  async open(
+    owner: string,
+    file: string,
+    expires: string,
+    signature: string,
+  ): Promise<{ bytes: Buffer; contentType: string } | null> {
+    const [, id, format] = filePattern.exec(file) ?? [];
+    if (id === undefined || !this.#links.isGood({ tenant: owner, object: id }, expires, signature))
+      return null;
+    const bytes = await readFile(join(this.#folder, file)).catch(() => null);
+    return bytes && { bytes, contentType: contentTypes[format as ImageFormat] };
   }
 
   /** Removes what has expired, and the oldest when there is too much. */

@@ -150,6 +150,7 @@ function uploadFile({ tenant, id }: Pick<Upload, 'tenant' | 'id'>) {
 /** The name as it is shown: the last part of whatever path it came with, without what breaks lines or headers. */
 function shownName(name: string): string {
   const last = name.split(/[/\\]/).at(-1) ?? '';
-  const plain = last.replaceAll(/[\p{C}"<>:|?*]/gu, '').trim();
-  return plain.slice(0, limits.upload.nameCharacters) || 'picture';
+  // Joiners hold an emoji or a word together; half a character would not be one.
+  const plain = last.replaceAll(/(?![\u200c\u200d])[\p{C}"<>:|?*]/gu, '').trim();
+  return Array.from(plain).slice(0, limits.upload.nameCharacters).join('') || 'picture';
 }

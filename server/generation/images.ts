@@ -114,7 +114,7 @@ export function fittedSize({ width, height }: { width: number; height: number })
 /** "1024x768" as numbers; null, undefined and "auto" are the default. */
 export function parseSize(size: string | null | undefined): { width: number; height: number } {
   if (size === null || size === undefined || size === 'auto') return checkedSize();
-  const [width, height] = size.split('x').map(Number);
+  const [width, height] = size.toLowerCase().split('x').map(Number);
   try {
     return checkedSize(width, height);
   } catch (error) {

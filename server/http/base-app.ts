@@ -13,7 +13,9 @@ import Fastify, {
   type RawServerDefault,
 } from 'fastify';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import { dropAbsent } from '../contract/given-fields.ts';
 import { limits } from '../contract/limits.ts';
+import { schemaFault } from '../contract/schema-faults.ts';
 import { ApiError, asApiError } from './api-error.ts';
 import { deeperThan } from './json-depth.ts';
 
@@ -129,14 +131,20 @@ export type BaseApp = FastifyInstance<
   TypeBoxTypeProvider
 >;
 
-/** Bodies are JSON, of bounded depth, and validated as they are: nothing is coerced or silently dropped. */
+/**
+ * Bodies are JSON, of bounded depth, and validated as they are: nothing is coerced or silently dropped, except for null
+ * and its like where a parameter may be left out.
+ */
 function strictBodies(app: BaseApp): void {
   app.removeContentTypeParser(['text/plain', 'application/json']);
   const parse = app.getDefaultJsonParser('error', 'error');
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
     const text = String(body);
-    if (text === '')
+    if (text === '') {
+      // Some clients name the type of a body that they do not send.
+      if (request.routeOptions.schema?.body === undefined) return done(null, undefined);
       return done(new ApiError('invalid_request', 'The body is empty; send a JSON object.'), undefined);
+    }
     if (deeperThan(text, limits.jsonDepth)) {
       return done(
         new ApiError('invalid_request', `The JSON nests deeper than ${limits.jsonDepth} levels.`),
@@ -145,13 +153,27 @@ function strictBodies(app: BaseApp): void {
     }
     return parse(request, text, done);
   });
-  const options = { removeAdditional: false, useDefaults: true, allErrors: false, strict: false } as const;
+  const options = {
+    removeAdditional: false,
+    useDefaults: true,
+    allErrors: false,
+    strict: false,
+    verbose: true,
+  } as const;
   const bodies = new Ajv({ ...options, coerceTypes: false });
   // Query and path are text by nature.
   const texts = new Ajv({ ...options, coerceTypes: 'array' });
-  app.setValidatorCompiler(({ schema, httpPart }) =>
-    atFirstUse(httpPart === 'body' ? bodies : texts, schema as object),
-  );
+  app.setValidatorCompiler(({ schema, httpPart }) => {
+    if (httpPart !== 'body') return atFirstUse(texts, schema);
+    const check: Check = (value) => {
+      dropAbsent(schema, value);
+      const isValid = validate(value);
+      check.errors = validate.errors ?? null;
+      return isValid;
+    };
+    const validate = atFirstUse(bodies, schema);
+    return check;
+  });
 }
 
 type Check = ReturnType<FastifySchemaCompiler<unknown>>;
@@ -187,7 +209,10 @@ function asRequestError(error: FastifyError | Error): ApiError {
   if (error instanceof ApiError) return error;
   const validation =
     'validation' in error ? (error.validation as unknown as ErrorObject[] | undefined) : undefined;
-  if (validation?.[0]) return invalid(validation);
+  if (validation?.[0]) {
+    const part = 'validationContext' in error ? error.validationContext : 'body';
+    return invalid(validation, part === 'querystring' ? 'query' : part);
+  }
   const code = 'code' in error ? error.code : '';
   const status = 'statusCode' in error ? (error.statusCode ?? 500) : 500;
   if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
@@ -213,19 +238,14 @@ function asRequestError(error: FastifyError | Error): ApiError {
   return asApiError(error);
 }
 
-function invalid(errors: readonly ErrorObject[]): ApiError {
-  // Of a union's failures the deepest says most.
-  const fault = errors.toSorted((a, b) => b.instancePath.length - a.instancePath.length)[0];
-  const place = fault?.instancePath.slice(1).replaceAll('/', '.') ?? '';
-  if (fault?.keyword === 'additionalProperties') {
-    const name = [place, String(fault.params['additionalProperty'])].filter(Boolean).join('.');
-    return new ApiError('invalid_request', `Unknown parameter: "${name}".`, { param: name });
-  }
-  if (fault?.keyword === 'required') {
-    const name = [place, String(fault.params['missingProperty'])].filter(Boolean).join('.');
-    return new ApiError('invalid_request', `Missing parameter: "${name}".`, { param: name });
-  }
-  const message = place === '' ? `The body ${fault?.message}.` : `"${place}" ${fault?.message}.`;
+function invalid(errors: readonly ErrorObject[], part: string): ApiError {
+  const { kind, place, says, why } = schemaFault(errors);
+  const sentences = {
+    unknown: `Unknown parameter: "${place}".`,
+    missing: `Missing parameter: "${place}".`,
+    wrong: `${place === '' ? `The ${part}` : `"${place}"`} ${says}.`,
+  };
+  const message = [sentences[kind], why].filter(Boolean).join(' ');
   return new ApiError('invalid_request', message, place === '' ? {} : { param: place });
 }
 

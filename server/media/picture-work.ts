@@ -23,7 +23,14 @@ export type PictureWork =
   /** A small one to show in lists. */
   | { readonly kind: 'thumbnail'; readonly bytes: PictureSource }
   /** The same PNG without the texts in it. */
-  | { readonly kind: 'bare'; readonly bytes: PictureSource };
+  | { readonly kind: 'bare'; readonly bytes: PictureSource }
+  /** The same picture in another format; quality from 1 to 100. */
+  | {
+      readonly kind: 'converted';
+      readonly bytes: PictureSource;
+      readonly format: 'jpeg' | 'webp';
+      readonly quality: number;
+    };
 
 /** What comes of it. */
 export interface PictureResult extends Size {
@@ -65,6 +72,8 @@ export async function workOn(work: PictureWork): Promise<PictureResult> {
       }
       case 'bare':
         return await made(picture.png(), 'png');
+      case 'converted':
+        return await made(encoded(picture, work.format, work.quality), work.format);
     }
   } catch {
     throw new ToolRefusal('is damaged.');
@@ -100,11 +109,11 @@ async function maskOf(mask: Sharp, { width, height }: Size): Promise<Sharp> {
   return (hasAlpha ? sized.extractChannel('alpha').negate() : sized.removeAlpha().greyscale()).png();
 }
 
-function encoded(picture: Sharp, format: Format): Sharp {
+function encoded(picture: Sharp, format: Format, quality = 95): Sharp {
   if (format === 'png') return picture.png();
   return format === 'jpeg'
-    ? picture.jpeg({ quality: 95, chromaSubsampling: '4:4:4' })
-    : picture.webp({ quality: 95 });
+    ? picture.jpeg({ quality, chromaSubsampling: '4:4:4' })
+    : picture.webp({ quality });
 }
 
 async function made(picture: Sharp, format: Format): Promise<PictureResult> {

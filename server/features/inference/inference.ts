@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { ChatBody } from '../../contract/openai.ts';
+import { engineChat, promptsOf } from '../../generation/engine-body.ts';
 import { mostTokensOf, textWork } from '../../generation/text.ts';
 import type { Feature } from '../../jobs/feature.ts';
 
@@ -14,12 +15,12 @@ export const inference: Feature<Input> = {
   summary: 'A chat',
   body: Body,
   modality: 'text',
-  wish: (input, model) => ({
-    prompts: [input.messages, input.tools, input.response_format],
-    work: () => textWork(model, [input.messages, input.tools, input.response_format], mostTokensOf(input)),
-  }),
-  // With the bound that its price was held for.
-  prepare: (input) => ({ ...input, max_tokens: mostTokensOf(input) }),
+  wish: (input, model) => {
+    const prompts = promptsOf(engineChat(input));
+    return { prompts, work: () => textWork(model, prompts, mostTokensOf(input)) };
+  },
+  // As the engine takes it, with the bound that its price was held for.
+  prepare: (input) => ({ ...engineChat(input), max_tokens: mostTokensOf(input) }),
   run: (input, { step, text }) =>
     step('answer', async (results) => {
       const { body, usage } = await text({ endpoint: 'chat/completions', body: input });

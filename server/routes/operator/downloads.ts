@@ -14,7 +14,9 @@ const Body = Type.Object(
     name: Type.Optional(
       Type.String({ maxLength: 200, description: 'The file’s name; the address’s own otherwise.' }),
     ),
-    sha256: Type.Optional(Type.String({ pattern: '^[0-9a-fA-F]{64}$' })),
+    sha256: Type.Optional(
+      Type.String({ pattern: '^[0-9a-fA-F]{64}$', 'x-form': 'a SHA-256: 64 hexadecimal digits' }),
+    ),
   },
   { additionalProperties: false },
 );

@@ -5,6 +5,7 @@ import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyBaseLogger } from 'fastify';
 import { type BaseApp, baseApp, type Tls } from '../../http/base-app.ts';
+import { dropIgnored } from '../../contract/given-fields.ts';
 import { limits } from '../../contract/limits.ts';
 import { authRoutes } from './auth.ts';
 import { authenticate, demandRights } from './authentication.ts';
@@ -22,7 +23,7 @@ import { paymentRoutes } from './payments.ts';
 import { platformRoutes } from './platform.ts';
 import { simpleRoutes } from './simple.ts';
 import type { Identity } from '../../tenants/tenant.ts';
-import type { TenantDeps } from './tenant-context.ts';
+import { tellIgnored, type TenantDeps } from './tenant-context.ts';
 import { textRoutes } from './text.ts';
 import { uploadRoutes } from './uploads.ts';
 import { userRoutes } from './users.ts';
@@ -53,6 +54,11 @@ export async function tenantApp(
     // Only a person's token is waited for; a key, which is nearly every request, costs no turn of the loop.
     if (found instanceof Promise) return found.then(letIn);
     letIn(found);
+    done();
+  });
+  app.addHook('preValidation', (request, reply, done) => {
+    const schema = request.routeOptions.schema?.body;
+    if (schema) tellIgnored(reply, dropIgnored(schema, request.body));
     done();
   });
   const { bytes, files, fields, fieldBytes } = limits.upload;

@@ -17,10 +17,11 @@ const dayMs = 24 * 3_600_000;
 
 const Moment = Type.String({
   pattern: String.raw`^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?Z)?$`,
+  'x-form': 'a day or a moment in UTC, such as 2026-11-20 or 2026-11-20T18:30:00Z',
   description: 'A day or a moment in UTC: 2026-11-20, 2026-11-20T18:30:00Z.',
 });
 const filters = {
-  feature: Type.Optional(Type.String({ pattern: '^[a-z0-9-]{1,60}$' })),
+  feature: Type.Optional(Type.String({ pattern: '^[a-z0-9-]{1,60}$', 'x-form': 'the name of a feature' })),
   model: Type.Optional(Type.String({ minLength: 1, maxLength: 300 })),
   key: Type.Optional(Type.String({ minLength: 1, maxLength: 120 })),
   status: Type.Optional(
@@ -44,7 +45,9 @@ const HistoryQuery = Type.Object(
         description: 'A text that what was asked holds. A page may have fewer; go on while there is a next.',
       }),
     ),
-    after: Type.Optional(Type.String({ pattern: String.raw`^\d{1,15}\.\d{1,15}$` })),
+    after: Type.Optional(
+      Type.String({ pattern: String.raw`^\d{1,15}\.\d{1,15}$`, 'x-form': 'the "next" of the page before' }),
+    ),
     limit: Type.Optional(
       Type.Integer({ minimum: 1, maximum: limits.page.max, default: limits.page.default }),
     ),
@@ -57,6 +60,7 @@ const RemoveQuery = Type.Object(
     ids: Type.Optional(
       Type.String({
         pattern: '^[a-z0-9_-]{1,60}(,[a-z0-9_-]{1,60}){0,99}$',
+        'x-form': 'up to 100 ids, separated by commas',
         description: 'Up to 100, by commas.',
       }),
     ),

@@ -1,11 +1,12 @@
 import { hash } from 'node:crypto';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { Type } from 'typebox';
+import { type Static, Type } from 'typebox';
 import { checked, InvalidValue } from '../../config/checked.ts';
 import { ErrorBody } from '../../contract/errors.ts';
-import { DryRunQuery, QuoteView } from '../../contract/money.ts';
-import { ImageGenerationBody, ImageList } from '../../contract/openai.ts';
+import { dropIgnored } from '../../contract/given-fields.ts';
+import { QuoteView } from '../../contract/money.ts';
+import { ImageEditFields, ImageGenerationBody, ImageList, OpenAiQuery } from '../../contract/openai.ts';
 import {
   answerImages,
   fittedSize,
@@ -18,8 +19,7 @@ import {
 import { modelFor } from '../../generation/text.ts';
 import { ApiError } from '../../http/api-error.ts';
 import { HeldReply } from '../../http/held-reply.ts';
-import { limits } from '../../contract/limits.ts';
-import { addressOf, admit, identityOf, type TenantDeps } from './tenant-context.ts';
+import { addressOf, admit, identityOf, tellIgnored, type TenantDeps } from './tenant-context.ts';
 
 /** The OpenAI routes that make pictures, and the links they are handed out by. */
 export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
@@ -32,7 +32,7 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
         tags: ['OpenAI'],
         summary: 'Pictures from a text',
         body: ImageGenerationBody,
-        querystring: DryRunQuery,
+        querystring: OpenAiQuery,
         response: { 200: Type.Union([ImageList, QuoteView]), default: ErrorBody },
       },
     },
@@ -51,7 +51,7 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
         work: () => imageWork(count, wanted),
       });
       if (!ticket) return reply;
-      await answer({ model, ticket, count, request: wanted }, body.response_format === 'url', request, reply);
+      await answer({ model, ticket, count, request: wanted }, body, request, reply);
     },
   );
 
@@ -62,13 +62,13 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
         tags: ['OpenAI'],
         summary: 'A picture changed by a text, wholly or inside a mask (multipart/form-data)',
         consumes: ['multipart/form-data'],
-        querystring: DryRunQuery,
+        querystring: OpenAiQuery,
         response: { 200: Type.Union([ImageList, QuoteView]), default: ErrorBody },
       },
     },
     async (request, reply) => {
       const identity = identityOf(request);
-      const form = await readForm(request);
+      const form = await readForm(request, reply);
       const { fields } = form;
       const model = await modelFor(deps, identity, 'image', fields.model);
       const isAuto = !fields.size || fields.size === 'auto';
@@ -91,12 +91,7 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
       const files = [form.image, form.mask].map((file) => file && hash('sha256', file));
       const ticket = admit(deps, request, reply, wish, { fields, files });
       if (!ticket) return reply;
-      await answer(
-        { model, ticket, count, request: wanted },
-        fields.response_format === 'url',
-        request,
-        reply,
-      );
+      await answer({ model, ticket, count, request: wanted }, fields, request, reply);
     },
   );
 
@@ -112,65 +107,72 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
           { expires: Type.String({ maxLength: 20 }), signature: Type.String({ maxLength: 100 }) },
           { additionalProperties: false },
         ),
-        response: { 200: Type.Unknown({ description: 'A PNG.' }), default: ErrorBody },
+        response: { 200: Type.Unknown({ description: 'The picture.' }), default: ErrorBody },
       },
     },
     async (request, reply) => {
       const { owner, file } = request.params;
       const { expires, signature } = request.query;
-      const id = file.endsWith('.png') ? file.slice(0, -'.png'.length) : '';
-      const png = await links.open(owner, id, expires, signature);
-      if (!png) throw new ApiError('forbidden', 'The link is not valid, or has expired.');
+      const picture = await links.open(owner, file, expires, signature);
+      if (!picture) throw new ApiError('forbidden', 'The link is not valid, or has expired.');
       return reply
         .headers({
-          'content-type': 'image/png',
-          'content-disposition': `attachment; filename="${id}.png"`,
+          'content-type': picture.contentType,
+          'content-disposition': `attachment; filename="${file}"`,
           'x-content-type-options': 'nosniff',
           'content-security-policy': "default-src 'none'; sandbox",
           'cache-control': 'private, max-age=3600',
         })
-        .send(png);
+        .send(picture.bytes);
     },
   );
 
   /** Makes the pictures and answers in OpenAI's form. */
   async function answer(
     job: ImageJob,
-    asLinks: boolean,
+    { response_format: as, output_format: format = 'png', output_compression: quality = 100 }: Outcome,
     request: FastifyRequest,
     reply: FastifyReply,
   ): Promise<void> {
     const held = new HeldReply(request, reply, 'json');
-    await answerImages(deps, job, held, async (pictures) => {
+    const { width, height } = job.request;
+    await answerImages(deps, job, held, async (made) => {
       const data = await Promise.all(
-        pictures.map(async ({ png, seed }) => {
-          if (!asLinks) return { b64_json: Buffer.from(png).toString('base64'), seed };
-          const link = await links.save(job.ticket.identity.tenant.id, png);
+        made.map(async ({ png, seed }) => {
+          const picture = format === 'png' ? png : await converted(png, format, quality);
+          if (as !== 'url') return { b64_json: Buffer.from(picture).toString('base64'), seed };
+          const link = await links.save(job.ticket.identity.tenant.id, picture, format);
           return { url: addressOf(deps, request) + link.path, seed };
         }),
       );
-      return { created: Math.floor(Date.now() / 1000), data };
+      const about = { size: `${width}x${height}`, output_format: format, background: 'opaque' };
+      return { created: Math.floor(Date.now() / 1000), data, ...about };
     });
+  }
+
+  async function converted(png: Uint8Array, format: 'jpeg' | 'webp', quality: number): Promise<Uint8Array> {
+    const work = { kind: 'converted', bytes: png, format, quality: Math.max(1, quality) } as const;
+    try {
+      return (await pictures.work(work, 'picture')).bytes;
+    } catch (cause) {
+      // The engine made it: whatever is wrong with it is not the caller's fault.
+      throw new ApiError('engine_error', `The picture could not be written as ${format}.`, { cause });
+    }
   }
 };
 
-const EditFields = Type.Object(
-  {
-    ...Type.Omit(ImageGenerationBody, ['n', 'steps', 'guidance', 'seed']).properties,
-    n: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.image.maxCount })),
-    steps: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.image.maxSteps })),
-    guidance: Type.Optional(Type.Number({ minimum: 0, maximum: limits.image.maxGuidance })),
-    seed: Type.Optional(Type.Integer({ minimum: -1, maximum: 2 ** 32 - 1 })),
-    strength: Type.Optional(Type.Number({ minimum: 0.05, maximum: 1 })),
-    input_fidelity: Type.Optional(Type.String()),
-  },
-  { additionalProperties: false },
-);
+/** What of a request says how its pictures are handed over. */
+type Outcome = Pick<
+  Static<typeof ImageGenerationBody>,
+  'response_format' | 'output_format' | 'output_compression'
+>;
 
-const imageFields = new Set(['image', 'image[]']);
+/** `image`, and what clients in other languages write for a list: `image[]`, `image[0]`. */
+const imageField = /^image(\[\d*\])?$/;
+const maskField = /^mask(\[\d*\])?$/;
 
 /** A multipart form as checked fields and at most one image and one mask, bounded while it streams. */
-async function readForm(request: FastifyRequest) {
+async function readForm(request: FastifyRequest, reply: FastifyReply) {
   if (!request.isMultipart()) {
     throw new ApiError(
       'unsupported_media_type',
@@ -181,20 +183,27 @@ async function readForm(request: FastifyRequest) {
   let image: Buffer | null = null;
   let mask: Buffer | null = null;
   for await (const part of request.parts()) {
-    if (part.type === 'field') texts[part.fieldname] = part.value;
-    else if (imageFields.has(part.fieldname)) {
+    const { fieldname: name } = part;
+    if (part.type === 'field') {
+      // An empty field of a form is one that was not filled in.
+      if (part.value !== '') texts[name] = part.value;
+    } else if (imageField.test(name)) {
       if (image)
         throw new ApiError('invalid_request', 'One image at a time can be edited.', { param: 'image' });
       image = await part.toBuffer();
-    } else if (part.fieldname === 'mask') mask = await part.toBuffer();
-    else
-      throw new ApiError('invalid_request', `Unknown parameter: "${part.fieldname}".`, {
-        param: part.fieldname,
-      });
+    } else if (maskField.test(name)) {
+      if (mask) throw new ApiError('invalid_request', 'One mask at a time can be used.', { param: 'mask' });
+      mask = await part.toBuffer();
+    } else if (name in ImageEditFields.properties) {
+      // Not a file, or one that is refused with the reason.
+      texts[name] = part.filename;
+      part.file.resume();
+    } else throw new ApiError('invalid_request', `Unknown parameter: "${name}".`, { param: name });
   }
   if (!image) throw new ApiError('invalid_request', 'Missing parameter: "image".', { param: 'image' });
+  tellIgnored(reply, dropIgnored(ImageEditFields, texts));
   try {
-    return { fields: checked(EditFields, texts, 'The form', { isForm: true }), image, mask };
+    return { fields: checked(ImageEditFields, texts, 'The form', { isForm: true }), image, mask };
   } catch (error) {
     if (!(error instanceof InvalidValue)) throw error;
     throw new ApiError('invalid_request', error.message, error.place === '' ? {} : { param: error.place });

@@ -7,7 +7,9 @@ import type { Registration } from '../../accounts/registration.ts';
 import type { SignIn } from '../../accounts/sign-in.ts';
 import type { UserRecord } from '../../accounts/user-store.ts';
 import type { Actor } from '../../audit/audit-log.ts';
+import { fieldNamesHeader } from '../../contract/given-fields.ts';
 import { limits } from '../../contract/limits.ts';
+import { isDryRunWanted } from '../../contract/money.ts';
 import type { GenerationDeps } from '../../generation/text.ts';
 import type { ImageLinks } from '../../files/image-links.ts';
 import type { SignedLinks } from '../../files/signed-links.ts';
@@ -188,8 +190,12 @@ export function sendKept(reply: FastifyReply, { status, contentType, body }: Kep
 }
 
 export function isDryRun({ query }: FastifyRequest): boolean {
-  const wanted = (query as { dry_run?: string }).dry_run;
-  return wanted === '1' || wanted === 'true';
+  return isDryRunWanted((query as { dry_run?: string }).dry_run);
+}
+
+/** Names the fields that were taken and had no effect. */
+export function tellIgnored(reply: FastifyReply, names: readonly string[]): void {
+  if (names.length > 0) reply.header('x-kilnhouse-ignored-fields', fieldNamesHeader(names));
 }
 
 /** The limits as they stand: OpenAI's headers, and our own for what OpenAI does not know. */

@@ -1,8 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { ErrorBody } from '../../contract/errors.ts';
-import { DryRunQuery } from '../../contract/money.ts';
-import { ChatBody, CompletionBody, EmbeddingBody } from '../../contract/openai.ts';
+import { ChatBody, CompletionBody, EmbeddingBody, OpenAiQuery } from '../../contract/openai.ts';
 import {
   answerTask,
   boundedBody,
@@ -11,6 +10,7 @@ import {
   relayText,
   textWork,
 } from '../../generation/text.ts';
+import { engineChat, engineCompletion, promptsOf } from '../../generation/engine-body.ts';
 import { HeldReply } from '../../http/held-reply.ts';
 import { admit, identityOf, type TenantDeps } from './tenant-context.ts';
 
@@ -18,7 +18,7 @@ const engineAnswer = Type.Unknown({
   description: 'The engine’s answer in OpenAI’s form, passed through unchanged.',
 });
 const response = { 200: engineAnswer, default: ErrorBody };
-const querystring = DryRunQuery;
+const querystring = OpenAiQuery;
 
 /** The OpenAI routes that make text and vectors. */
 export const textRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
@@ -31,9 +31,9 @@ export const textRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, dep
     },
     async (request, reply) => {
       const identity = identityOf(request);
-      const body = boundedBody(deps, identity, request.body);
+      const body = boundedBody(deps, identity, engineChat(request.body));
       const model = await modelFor(deps, identity, 'text', body.model);
-      const prompts = [body.messages, body.tools, body.response_format];
+      const prompts = promptsOf(body);
       const ticket = admit(deps, request, reply, {
         feature: 'chat',
         model: model.id,
@@ -51,14 +51,15 @@ export const textRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, dep
     { schema: { tags: ['OpenAI'], summary: 'Continue a text', body: CompletionBody, querystring, response } },
     async (request, reply) => {
       const identity = identityOf(request);
-      const body = boundedBody(deps, identity, request.body);
+      const body = boundedBody(deps, identity, engineCompletion(request.body));
       const model = await modelFor(deps, identity, 'text', body.model);
+      const prompts = body.suffix === undefined ? body.prompt : [body.prompt, body.suffix];
       const wish = {
         feature: 'completion',
         model: model.id,
-        prompts: body.prompt,
+        prompts,
         lane: 'interactive',
-        work: () => textWork(model, body.prompt, mostTokensOf(body)),
+        work: () => textWork(model, prompts, mostTokensOf(body)),
       } as const;
       const ticket = admit(deps, request, reply, wish);
       if (!ticket) return reply;

@@ -71,7 +71,9 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
         summary: 'Pictures that were sent, newest first',
         querystring: Type.Object(
           {
-            after: Type.Optional(Type.String({ pattern: '^upl_[0-9a-f]{32}$' })),
+            after: Type.Optional(
+              Type.String({ pattern: '^upl_[0-9a-f]{32}$', 'x-form': 'the "next" of the page before' }),
+            ),
             limit: Type.Optional(
               Type.Integer({ minimum: 1, maximum: limits.page.max, default: limits.page.default }),
             ),
