@@ -147,23 +147,17 @@ describe('text that costs something', () => {
     expect(cost).toBe(usage.total_tokens);
   });
 
-  test('L11: a stream that its reader gives up is charged for what was produced', async () => {
+  const long = { ...chat, messages: [{ role: 'user', content: 'word '.repeat(300) }], max_tokens: 400 };
+  const asAnn = () => ({ authorization: `Bearer ${ann.key}`, 'content-type': 'application/json' });
+
+  test('S4, L11: a stream that its reader gives up is charged for its prompt and what was produced', async () => {
     await grant(ann.company, 10_000);
+    const whole = await costOf(() => post('/v1/chat/completions', { ...long, stream: true }));
     const cost = await costOf(async () => {
       const abort = new AbortController();
-      const response = await appliance.post(
-        '/v1/chat/completions',
-        {
-          ...chat,
-          stream: true,
-          messages: [{ role: 'user', content: 'word '.repeat(300) }],
-          max_tokens: 400,
-        },
-        {
-          signal: abort.signal,
-          headers: { authorization: `Bearer ${ann.key}`, 'content-type': 'application/json' },
-        },
-      );
+      const asked = { ...long, stream: true };
+      const init = { signal: abort.signal, headers: asAnn() };
+      const response = await appliance.post('/v1/chat/completions', asked, init);
       const reader = response.body?.getReader();
       let events = 0;
       while (events < 5) {
@@ -175,8 +169,49 @@ describe('text that costs something', () => {
       }
       abort.abort();
     });
-    expect(cost).toBeGreaterThanOrEqual(5);
-    expect(cost).toBeLessThan(400);
+    const promptTokens = Math.floor((5 * 300) / 4);
+    expect(cost).toBeGreaterThanOrEqual(promptTokens + 3);
+    expect(cost).toBeLessThanOrEqual(whole);
+    const [row] = (await appliance.call('GET', '/api/v1/history?limit=1', { as: ann.key })).data.items;
+    expect(row).toMatchObject({ status: 'abandoned', credits: cost });
+  });
+
+  test('S4: a whole answer that is given up in work is charged for its prompt, and one that only waited is not', async () => {
+    const give = async (untilRunning: boolean): Promise<number> =>
+      costOf(async () => {
+        const abort = new AbortController();
+        const init = { signal: abort.signal, headers: asAnn() };
+        const asked = appliance.post('/v1/chat/completions', long, init).catch(() => null);
+        await vi.waitFor(async () => {
+          const { data } = await appliance.call('GET', '/api/v1/credits/balance', { as: ann.key });
+          expect(data.held).toBeGreaterThan(0);
+          const models = await appliance.operator('/api/models');
+          const model = models.find(({ id }: { id: string }) => id === chat.model);
+          expect(untilRunning ? model.running : model.waiting).toBe(1);
+        });
+        abort.abort();
+        await asked;
+      });
+    appliance.faults('hang_first_byte');
+    expect(await give(true)).toBeGreaterThanOrEqual(375);
+    appliance.faults('');
+    await appliance.operator('/api/pause', 'POST', { unload: false });
+    expect(await give(false)).toBe(0);
+    await appliance.operator('/api/resume', 'POST');
+  });
+
+  test('S5: every input of embeddings is held and charged on its own', async () => {
+    await grant(ann.company, 200_000);
+    const input = Array.from({ length: 20 }, () => 'a'.repeat(6_000));
+    const body = { model: 'demo-embed', input };
+    expect((await post('/v1/embeddings?dry_run=1', body)).json.credits).toBe(20 * 6_000);
+    let usage = { total_tokens: 0 };
+    const cost = await costOf(async () => (usage = (await post('/v1/embeddings', body)).json.usage));
+    expect(usage.total_tokens).toBeGreaterThan(20 * 1_000);
+    expect(cost).toBe(usage.total_tokens);
+    // Longer than the context is never read.
+    const tooLong = { ...body, input: ['a'.repeat(100_000), 'b'] };
+    expect((await post('/v1/embeddings?dry_run=1', tooLong)).json.credits).toBe(8_192 + 1);
   });
 
   test('L11: one that breaks on our side costs nothing', async () => {

@@ -48,16 +48,19 @@ describe('text, as KoboldCpp answers', () => {
       return events;
     });
 
-  test('a whole answer passes as it is, and its impossible usage (100/100/200) is counted instead', async () => {
+  test('case 2: its impossible usage (100/100/200) is counted instead, and the caller is told what is booked', async () => {
     replay.serve('koboldcpp/chat');
-    const answer = await whole();
-    expect(answer.usage.counted).toBe(true);
-    expect(JSON.parse(answer.body).usage).toEqual({
-      prompt_tokens: 100,
-      completion_tokens: 100,
-      total_tokens: 200,
+    const { body: text, usage } = await whole();
+    expect(usage.counted).toBe(true);
+    expect(usage.completionTokens).toBeLessThan(50);
+    expect(JSON.parse(text)).toMatchObject({
+      choices: [{ message: { role: 'assistant' } }],
+      usage: {
+        prompt_tokens: usage.promptTokens,
+        completion_tokens: usage.completionTokens,
+        total_tokens: usage.promptTokens + usage.completionTokens,
+      },
     });
-    expect(answer.usage.completionTokens).toBeLessThan(50);
   });
 
   test.each(['koboldcpp/chat-stream', 'koboldcpp/chat-stream-stop'])(

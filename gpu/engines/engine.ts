@@ -64,12 +64,12 @@ export interface TextRequest {
 }
 
 export type TextEvent =
-  /** One complete server-sent event, byte for byte as the engine sent it. */
-  | { readonly type: 'event'; readonly bytes: Uint8Array }
+  /** One complete server-sent event, as the engine sent it, and the tokens that were written by then, as far as is known. */
+  | { readonly type: 'event'; readonly bytes: Uint8Array; readonly tokensSoFar: number }
   /** The last one. */
   | { readonly type: 'end'; readonly usage: Usage };
 
-/** A whole answer: the engine's JSON as it came, and what it used. */
+/** A whole answer: the engine's JSON, and what it used. Both say the same of that. */
 export interface Answer {
   readonly body: string;
   readonly usage: Usage;

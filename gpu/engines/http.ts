@@ -121,9 +121,19 @@ export async function readText(response: Dispatcher.ResponseData, options: CallO
 
 export function parseJson(text: string): unknown {
   try {
-    return JSON.parse(text);
+    // A byte order mark is no part of JSON, and some servers send one.
+    return JSON.parse(text.startsWith('\uFEFF') ? text.slice(1) : text);
   } catch (cause) {
     throw new EngineError('bad_answer', 'It was not JSON.', { cause });
+  }
+}
+
+/** The same where it may be anything; null for what is not JSON. */
+export function parsedOrNull(text: string): unknown {
+  try {
+    return parseJson(text);
+  } catch {
+    return null;
   }
 }
 
@@ -146,10 +156,8 @@ export function networkError(
 
 /** An error status as an EngineError. The engine's own words are kept short and never taken as ours. */
 export function engineRefusal(status: number, body: string): EngineError {
-  const message = messageOf(body).slice(0, 500);
-  if (/out ?of ?memory|CUDA error|insufficient system resources/i.test(message)) {
-    return new EngineError('out_of_memory', message, { status });
-  }
+  const message = messageOf(parsedOrNull(body), body).slice(0, saidCharacters);
+  if (outOfMemory.test(message)) return new EngineError('out_of_memory', message, { status });
   if (status === 401 || status === 403) {
     return new EngineError('unreachable', `It wants another password or token: ${message}`, { status });
   }
@@ -161,20 +169,31 @@ export function engineRefusal(status: number, body: string): EngineError {
   return new EngineError('bad_answer', `It answered ${status}: ${message}`, { status });
 }
 
+const outOfMemory = /out ?of ?memory|CUDA error|insufficient system resources/i;
+/** What is kept of an engine's own words. */
+const saidCharacters = 500;
+
+/**
+ * The error that an answer reports in spite of a good status, in the engine's own words; null where it reports none.
+ * LM Studio answers 200 with `{"error": "..."}`, and servers that stream have no other way.
+ */
+export function reportedError(answer: unknown, kind: EngineErrorKind = 'bad_answer'): EngineError | null {
+  const error = field(answer, 'error');
+  if (error === undefined || error === null || error === false || error === '') return null;
+  const said = messageOf(answer, 'an error without a message').slice(0, saidCharacters);
+  return outOfMemory.test(said)
+    ? new EngineError('out_of_memory', said)
+    : new EngineError(kind, `It says: ${said}`);
+}
+
 /** The human part of an error body, in any of the shapes engines use. */
-function messageOf(body: string): string {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(body);
-  } catch {
-    return body.startsWith('<') ? 'an HTML page' : body;
-  }
+function messageOf(parsed: unknown, body: string): string {
   for (const path of [['error', 'message'], ['errors'], ['message'], ['detail'], ['error']]) {
     let value: unknown = parsed;
     for (const key of path) value = field(value, key);
     if (typeof value === 'string' && value !== '') return value;
   }
-  return body;
+  return body.startsWith('<') ? 'an HTML page' : body;
 }
 
 /** A text property of an unknown value; empty where there is none. */

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
-import { EngineError } from './engine-error.ts';
 import type { Dispatcher } from 'undici';
+import { EngineError } from './engine-error.ts';
 import type { Answer, EmbedRequest, TextEvent, TextRequest } from './engine.ts';
 import {
   type EngineHttp,
@@ -8,11 +8,15 @@ import {
   field,
   type HttpLimits,
   networkError,
+  parsedOrNull,
   parseJson,
   readText,
+  reportedError,
 } from './http.ts';
 import { eventData, SseSplitter } from './sse-splitter.ts';
-import { believableUsage } from './usage.ts';
+import { type PromptWeight, weighPrompt, Written } from './text-weight.ts';
+import { believableUsage, isTold, tokensSoFar, type Usage, usageTold } from './usage.ts';
+import { vectorsAsAsked } from './vectors.ts';
 
 export interface WireOptions {
   readonly signal: AbortSignal;
@@ -20,6 +24,8 @@ export interface WireOptions {
   readonly model: string;
   /** Refuse an answer that names another model (an engine that answers with whatever it has loaded). */
   readonly checkModel: boolean;
+  /** Whether another name in an answer means the same model. */
+  readonly isSameModel?: (named: string) => boolean;
 }
 
 /** A streamed chat or text completion over OpenAI's protocol, as complete events, checked as they pass. */
@@ -29,7 +35,6 @@ export async function* relayText(
   options: WireOptions,
 ): AsyncGenerator<TextEvent, void, void> {
   const streamOptions = asObject(request.body['stream_options']);
-  const askedForUsage = streamOptions['include_usage'] === true;
   const sent = {
     ...request.body,
     model: options.model,
@@ -41,91 +46,142 @@ export async function* relayText(
   const source = response.body;
   const type = String(response.headers['content-type'] ?? '');
   if (!type.startsWith('text/event-stream')) {
-    await source.dump().catch(() => undefined);
+    const text = await readText(response, { signal: options.signal, maxBytes: strayAnswerBytes });
+    const said = reportedError(parsedOrNull(text));
+    if (said !== null) throw said;
     throw new EngineError('bad_answer', `It was asked for a stream and sent ${type || 'no content type'}.`);
   }
   const splitter = new SseSplitter();
-  const seen = { promptBytes: promptBytes(request), completionBytes: 0, completionEvents: 0 };
-  let usage: unknown = null;
-  let checked = false;
-  let frameBytes = 0;
-  let done = false;
-
-  /** Looks at an event in passing; false when it is only the usage nobody asked for. */
-  const look = (bytes: Buffer): boolean => {
-    // Nearly every event is one more token in a frame that was checked on the first: it is searched, not decoded.
-    if (checked && isPlainChunk(bytes)) {
-      seen.completionEvents += 1;
-      seen.completionBytes += Math.max(1, bytes.length - frameBytes);
-      return true;
-    }
-    const data = eventData(bytes);
-    if (data === null) return true;
-    if (data.trim() === '[DONE]') {
-      done = true;
-      return true;
-    }
-    const chunk = parseJson(data);
-    const error = field(chunk, 'error');
-    if (error !== undefined && error !== null) {
-      const message = field(error, 'message');
-      throw new EngineError('broken_stream', typeof message === 'string' ? message.slice(0, 500) : undefined);
-    }
-    if (!checked) {
-      checkModel(chunk, options);
-      checked = true;
-    }
-    const claimed = field(chunk, 'usage');
-    if (claimed !== null && claimed !== undefined) usage = claimed;
-    const choices = field(chunk, 'choices');
-    if (Array.isArray(choices) && choices.length === 0 && usage !== null) return askedForUsage;
-    const [choice]: unknown[] = Array.isArray(choices) ? choices : [];
-    const writtenBytes = textBytes(field(choice, 'delta') ?? field(choice, 'text'));
-    frameBytes = bytes.length - writtenBytes;
-    seen.completionEvents += 1;
-    seen.completionBytes += writtenBytes;
-    return true;
-  };
-
+  const stream = new CheckedStream(request, options, streamOptions['include_usage'] === true);
   const watchdog = new Watchdog(source, http.limits);
   try {
     for await (const piece of source) {
       watchdog.pause();
-      for (const event of splitter.push(piece)) if (look(event)) yield { type: 'event', bytes: event };
+      for (const event of splitter.push(piece)) yield* stream.pass(event);
       watchdog.resume();
     }
     const rest = splitter.rest();
-    if (rest.length > 0) {
-      // Half an event is not passed on; a last one without its empty line is, completed.
-      look(rest);
-      if (done) yield { type: 'event', bytes: Buffer.concat([rest, Buffer.from('\n\n')]) };
-    }
+    // Half an event is not passed on; a last one without its empty line is, completed.
+    if (rest.length > 0 && stream.isLast(rest)) yield* stream.pass(Buffer.concat([rest, emptyLine]));
   } catch (error) {
     throw networkError(error, options.signal, 'broken_stream');
   } finally {
     watchdog.stop();
   }
-  if (!done) throw new EngineError('broken_stream', 'The end of the stream was missing.');
-  yield { type: 'end', usage: believableUsage(usage, seen) };
+  if (!stream.isDone) throw new EngineError('broken_stream', 'The end of the stream was missing.');
+  yield { type: 'end', usage: stream.usage() };
 }
 
-/** A whole chat or text completion, checked. */
+/**
+ * Looks at the events of one stream in passing. They go on as they came, except for the usage: it is told once, at
+ * the end, to those who asked, with the figures that are booked.
+ */
+class CheckedStream {
+  readonly #options: WireOptions;
+  readonly #prompt: PromptWeight;
+  readonly #written = new Written();
+  readonly #asksForUsage: boolean;
+  #claim: unknown = null;
+  /** What is said once and holds for every event: id, object, created, model. */
+  #head: object = {};
+  /** The engine's own event of usage, which goes on unchanged where its figures are believed. */
+  #usageEvent: Uint8Array | null = null;
+  #isChecked = false;
+  #hasBegun = false;
+  isDone = false;
+
+  constructor(request: TextRequest, options: WireOptions, asksForUsage: boolean) {
+    this.#options = options;
+    this.#prompt = weighPrompt(promptIn(request.body));
+    this.#asksForUsage = asksForUsage;
+  }
+
+  usage(): Usage {
+    return believableUsage(this.#claim, this.#prompt, this.#written);
+  }
+
+  isLast(event: Buffer): boolean {
+    return eventData(event)?.trim() === '[DONE]';
+  }
+
+  *pass(event: Buffer): Generator<TextEvent, void, void> {
+    // A byte order mark is no part of the first event, and clients would stumble over it.
+    const isMarked = !this.#hasBegun && event.indexOf(byteOrderMark) === 0;
+    this.#hasBegun = true;
+    for (const bytes of this.#look(isMarked ? event.subarray(byteOrderMark.length) : event)) {
+      yield { type: 'event', bytes, tokensSoFar: tokensSoFar(this.#written) };
+    }
+  }
+
+  /** What goes on in place of an event. */
+  #look(event: Buffer): readonly Uint8Array[] {
+    const data = eventData(event);
+    if (data === null) return [event];
+    if (data.trim() === '[DONE]') {
+      if (this.isDone) return [event];
+      this.isDone = true;
+      return this.#asksForUsage ? [this.#lastUsage(), event] : [event];
+    }
+    const chunk = parseJson(data);
+    const said = reportedError(chunk, 'broken_stream');
+    if (said !== null) throw said;
+    if (!this.#isChecked) {
+      checkModel(chunk, this.#options);
+      const { choices: _, usage: __, ...head } = asObject(chunk);
+      this.#head = head;
+      this.#isChecked = true;
+    }
+    const choices = field(chunk, 'choices');
+    const list: readonly unknown[] = Array.isArray(choices) ? choices : [];
+    for (const choice of list) this.#written.add(choice);
+    const claim = field(chunk, 'usage');
+    if (typeof claim !== 'object' || claim === null) return [event];
+    this.#claim = claim;
+    if (list.length === 0) {
+      this.#usageEvent = event;
+      return [];
+    }
+    // Some servers put it into the last piece of text, some into every one.
+    return [eventOf({ ...asObject(chunk), usage: this.#asksForUsage ? null : undefined })];
+  }
+
+  #lastUsage(): Uint8Array {
+    const usage = this.usage();
+    if (this.#usageEvent !== null && isTold(this.#claim, usage)) return this.#usageEvent;
+    return eventOf({ ...this.#head, choices: [], usage: usageTold(this.#claim, usage) });
+  }
+}
+
+const byteOrderMark = Buffer.from('\uFEFF');
+const emptyLine = Buffer.from('\n\n');
+/** The most that is read of an answer that is none, for the sentence in it. */
+const strayAnswerBytes = 64 * 1024;
+
+function eventOf(chunk: object): Uint8Array {
+  return Buffer.from(`data: ${JSON.stringify(chunk)}\n\n`);
+}
+
+/** A whole chat or text completion, checked. It passes as it came where its usage is the one that is booked. */
 export async function relayCompletion(
   http: EngineHttp,
   request: TextRequest,
   options: WireOptions,
 ): Promise<Answer> {
-  const body = { ...request.body, model: options.model, stream: false };
-  const response = await post(http, `/v1/${request.endpoint}`, body, options);
-  const text = await readText(response, options);
-  const answer = parseJson(text);
+  const { stream_options: _, ...asked } = request.body;
+  const body = { ...asked, model: options.model, stream: false };
+  const { text, answer } = await exchange(http, `/v1/${request.endpoint}`, body, options);
   const choices = field(answer, 'choices');
-  const first: unknown = Array.isArray(choices) ? choices[0] : undefined;
-  if (typeof first !== 'object' || first === null) throw new EngineError('bad_answer', 'It holds no choice.');
+  const list: readonly unknown[] = Array.isArray(choices) ? choices : [];
+  if (typeof list[0] !== 'object' || list[0] === null) {
+    throw new EngineError('bad_answer', 'It holds no choice.');
+  }
   checkModel(answer, options);
-  const completionBytes = textBytes(field(first, 'message') ?? field(first, 'text'));
-  const seen = { promptBytes: promptBytes(request), completionBytes, completionEvents: 0 };
-  return { body: text, usage: believableUsage(field(answer, 'usage'), seen) };
+  const written = new Written();
+  for (const choice of list) written.add(choice);
+  const claim = field(answer, 'usage');
+  const usage = believableUsage(claim, weighPrompt(promptIn(request.body)), written);
+  if (isTold(claim, usage)) return { body: text, usage };
+  return { body: JSON.stringify({ ...asObject(answer), usage: usageTold(claim, usage) }), usage };
 }
 
 /** Posts work and returns the answer's head; an error status is thrown as what it means. */
@@ -136,30 +192,30 @@ async function post(
   { signal }: WireOptions,
 ): Promise<Dispatcher.ResponseData> {
   const response = await http.send(path, { body, signal, timeoutMs: http.limits.firstByteTimeoutMs });
-  if (response.statusCode >= 400)
-    throw engineRefusal(response.statusCode, await readText(response, { signal }));
-  return response;
+  if (response.statusCode < 400) return response;
+  const refusal = engineRefusal(response.statusCode, await readText(response, { signal }));
+  // Work is only sent for a model that was loaded: if it is not there any more, that is not the caller's fault.
+  if (refusal.kind !== 'model_missing') throw refusal;
+  throw new EngineError('model_gone', undefined, { cause: refusal, status: response.statusCode });
 }
 
-function promptBytes({ body }: TextRequest): number {
-  return textBytes(body['messages'] ?? body['prompt']);
+/** Posts work and reads a whole answer. An error in it is one, whatever the status says. */
+async function exchange(
+  http: EngineHttp,
+  path: string,
+  body: unknown,
+  options: WireOptions,
+): Promise<{ text: string; answer: unknown }> {
+  const text = await readText(await post(http, path, body, options), options);
+  const answer = parseJson(text);
+  const said = reportedError(answer);
+  if (said !== null) throw said;
+  return { text, answer };
 }
 
-const chunkStart = Buffer.from('data: {');
-const closingBrace = 0x7d;
-const newline = 0x0a;
-const carriageReturn = 0x0d;
-
-/** One line of data that looks like a JSON object and speaks of neither usage nor an error. */
-function isPlainChunk(bytes: Buffer): boolean {
-  let end = bytes.length - 1;
-  while (end > 0 && (bytes[end] === newline || bytes[end] === carriageReturn)) end -= 1;
-  return (
-    bytes[end] === closingBrace &&
-    bytes.compare(chunkStart, 0, chunkStart.length, 0, chunkStart.length) === 0 &&
-    !bytes.includes('"usage"') &&
-    !bytes.includes('"error"')
-  );
+/** What of a request the model reads. */
+function promptIn(body: TextRequest['body']): unknown {
+  return [body['messages'], body['prompt'], body['suffix'], body['tools'], body['functions']];
 }
 
 /** Cuts a stream whose engine falls silent. Time in which our own reader holds us up does not count. */
@@ -202,43 +258,36 @@ class Watchdog {
   }
 }
 
-/** Vectors of texts, one for each. */
+/** Vectors of texts, one for each, in the form and length that were asked for. */
 export async function relayEmbeddings(
   http: EngineHttp,
   request: EmbedRequest,
   options: WireOptions,
 ): Promise<Answer> {
-  const response = await post(http, '/v1/embeddings', { ...request.body, model: options.model }, options);
-  const text = await readText(response, options);
-  const answer = parseJson(text);
-  const data = field(answer, 'data');
-  const input = request.body['input'];
-  const expected = Array.isArray(input) && typeof input[0] !== 'number' ? input.length : 1;
-  if (!Array.isArray(data) || data.length !== expected) {
-    throw new EngineError('bad_answer', `It was asked for ${expected} embeddings.`);
-  }
+  const { text, answer } = await exchange(
+    http,
+    '/v1/embeddings',
+    { ...request.body, model: options.model },
+    options,
+  );
   checkModel(answer, options);
-  const seen = { promptBytes: textBytes(input), completionBytes: 0, completionEvents: 0 };
-  const claim = { ...asObject(field(answer, 'usage')), completion_tokens: 0 };
-  return { body: text, usage: believableUsage(claim, seen) };
+  const input = request.body['input'];
+  const { data, isChanged } = vectorsAsAsked(field(answer, 'data'), request.body);
+  const claim = { completion_tokens: 0, ...asObject(field(answer, 'usage')) };
+  const usage = believableUsage(claim, weighPrompt(input), { bytes: 0, thinkingBytes: 0 });
+  if (!isChanged && isTold(claim, usage)) return { body: text, usage };
+  const { completion_tokens: _, ...told } = asObject(usageTold(claim, usage));
+  return { body: JSON.stringify({ ...asObject(answer), data, usage: told }), usage };
 }
 
-function checkModel(answer: unknown, options: WireOptions): void {
+function checkModel(answer: unknown, { model, checkModel: isChecked, isSameModel }: WireOptions): void {
   const named = field(answer, 'model');
-  if (!options.checkModel || named === undefined || named === options.model) return;
+  if (!isChecked || named === undefined || named === model) return;
+  if (typeof named === 'string' && isSameModel?.(named) === true) return;
   throw new EngineError(
     'wrong_model',
-    `Asked for "${options.model}", answered by ${JSON.stringify(named).slice(0, 100)}.`,
+    `Asked for "${model}", answered by ${JSON.stringify(named).slice(0, 100)}.`,
   );
-}
-
-/** The bytes of text in a prompt, a message, a delta or parts of one. */
-function textBytes(value: unknown): number {
-  if (typeof value === 'string') return Buffer.byteLength(value);
-  if (Array.isArray(value)) return value.reduce<number>((sum, item) => sum + textBytes(item), 0);
-  const inner = field(value, 'content') ?? field(value, 'text') ?? field(value, 'tool_calls') ?? null;
-  if (inner !== null) return textBytes(inner);
-  return typeof value === 'object' && value !== null ? Buffer.byteLength(JSON.stringify(value)) : 0;
 }
 
 function asObject(value: unknown): Record<string, unknown> {

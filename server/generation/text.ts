@@ -2,14 +2,15 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { CatalogModel } from '../../gpu/catalog.ts';
 import { EngineError } from '../../gpu/engines/engine-error.ts';
 import type { Answer } from '../../gpu/engines/engine.ts';
-import type { Usage } from '../../gpu/engines/usage.ts';
-import type { Gpu, Task } from '../../gpu/gpu.ts';
+import { isMedia, weighPrompt } from '../../gpu/engines/text-weight.ts';
+import { mostMediaTokens, promptTokensOf, type Usage } from '../../gpu/engines/usage.ts';
+import type { Gpu, Task, Timings } from '../../gpu/gpu.ts';
 import type { Admission, Ticket } from '../admission/admission.ts';
 import { limits } from '../contract/limits.ts';
 import { ApiError } from '../http/api-error.ts';
 import { HeldReply, type Waiting } from '../http/held-reply.ts';
 import type { KeptAnswer } from '../idempotency/idempotency-store.ts';
-import type { PricedWork } from '../offers/prices.ts';
+import type { Actual, PricedWork } from '../offers/prices.ts';
 import { type Identity, mayUseModel } from '../tenants/tenant.ts';
 
 const eventStream = 'text/event-stream; charset=utf-8';
@@ -97,12 +98,12 @@ async function streamText({ gpu }: GenerationDeps, job: TextJob, held: HeldReply
   ticket.onRevoked((reason) => held.abort(reason));
   held.tellWaiting(() => waitingOf(run));
   const kept = ticket.keepsAnswer ? new KeptStream() : null;
-  let passed = 0;
+  let written = 0;
   let usage: Usage | null = null;
   try {
     for await (const event of run.events) {
       if (event.type === 'event') {
-        passed += 1;
+        written = event.tokensSoFar;
         kept?.add(event.bytes);
         await held.write(event.bytes);
       } else ({ usage } = event);
@@ -113,7 +114,7 @@ async function streamText({ gpu }: GenerationDeps, job: TextJob, held: HeldReply
     held.end();
   } catch (error) {
     const cause = causeOf(error, held.signal);
-    ticket.void(cause, { completionTokens: passed }, run.timings);
+    ticket.void(cause, begunWork(promptsOf(body), run.timings, written), run.timings);
     throw cause;
   }
 }
@@ -141,17 +142,14 @@ export async function answerText(
   held: HeldReply,
   render: (answer: Answer) => string = (answer) => answer.body,
 ): Promise<void> {
-  return answerTask(
-    gpu.complete(model.id, { endpoint, body }, ticket.caller, held.signal),
-    ticket,
-    held,
-    render,
-  );
+  const task = gpu.complete(model.id, { endpoint, body }, ticket.caller, held.signal);
+  return answerTask(task, promptsOf(body), ticket, held, render);
 }
 
 /** Answers with the result of a task. The ticket is settled before the answer goes out, or voided. */
 export async function answerTask(
   task: Task<Answer>,
+  prompts: unknown,
   ticket: Ticket,
   held: HeldReply,
   render: (answer: Answer) => string = (answer) => answer.body,
@@ -165,16 +163,56 @@ export async function answerTask(
     held.end(body);
   } catch (error) {
     const cause = causeOf(error, held.signal);
-    ticket.void(cause, {}, task.timings);
+    ticket.void(cause, begunWork(prompts, task.timings), task.timings);
     held.fail(cause);
   }
 }
 
+/** What of a request the model reads. */
+export function promptsOf(body: Readonly<Record<string, unknown>>): unknown {
+  return [
+    body['messages'],
+    body['prompt'],
+    body['suffix'],
+    body['tools'],
+    body['functions'],
+    body['response_format'],
+  ];
+}
+
+/** What work had come to when it ended early: a prompt counts from the moment the engine begins with it. */
+function begunWork(prompts: unknown, { granted }: Timings, completionTokens = 0): Actual {
+  return granted ? { promptTokens: promptTokensOf(weighPrompt(prompts)), completionTokens } : {};
+}
+
 /** The most tokens a text can come to: no token is shorter than a byte, and nothing is longer than the context. */
 export function textWork(model: CatalogModel, prompts: unknown, mostTokens: number): PricedWork {
-  const context = model.contextLength ?? limits.assumedContextTokens;
-  const promptTokens = Buffer.byteLength(JSON.stringify(prompts) ?? '');
-  return { kind: 'text', tokens: Math.min(context, promptTokens + mostTokens) };
+  return { kind: 'text', tokens: Math.min(contextOf(model), mostPromptTokens(prompts) + mostTokens) };
+}
+
+/** The most that vectors can come to: every input is read on its own, up to the context. */
+export function embeddingWork(model: CatalogModel, input: string | readonly string[]): PricedWork {
+  const inputs = typeof input === 'string' ? [input] : input;
+  const context = contextOf(model);
+  return {
+    kind: 'text',
+    tokens: inputs.reduce((sum, text) => sum + Math.min(context, Buffer.byteLength(text)), 0),
+  };
+}
+
+/** As many as the prompt has bytes, as JSON; pictures have a bound of their own instead of their base64. */
+function mostPromptTokens(prompts: unknown): number {
+  let media = 0;
+  const text = JSON.stringify(prompts, (_, part: unknown) => {
+    if (!isMedia(part)) return part;
+    media += 1;
+    return null;
+  });
+  return Buffer.byteLength(text ?? '') + media * mostMediaTokens;
+}
+
+function contextOf({ contextLength }: CatalogModel): number {
+  return contextLength ?? limits.assumedContextTokens;
 }
 
 /** The tokens that an answer may have at most. What costs something gets a bound where the caller set none. */

@@ -1,5 +1,6 @@
 import { QueueFullError, PausedError } from '../../gpu/vram/scheduler.ts';
 import { EngineError, type EngineErrorKind } from '../../gpu/engines/engine-error.ts';
+import { withoutPlaces } from '../../gpu/engines/engine-words.ts';
 import { InfeasibleError } from '../../gpu/gpu.ts';
 import { type ErrorBody, type ErrorCode, type ErrorEnvelope, errorTable } from '../contract/errors.ts';
 
@@ -55,6 +56,7 @@ const engineCodes: Readonly<Record<EngineErrorKind, ErrorCode>> = {
   bad_answer: 'engine_error',
   wrong_model: 'engine_error',
   model_missing: 'model_not_found',
+  model_gone: 'engine_unavailable',
   model_invalid: 'engine_unavailable',
   load_failed: 'engine_unavailable',
   out_of_memory: 'engine_out_of_memory',
@@ -77,7 +79,7 @@ export function asApiError(error: unknown): ApiError {
   if (error instanceof EngineError) {
     const code = engineCodes[error.kind];
     const retry = errorTable[code].status >= 500 ? { retryAfterMs: engineRetryMs } : {};
-    return new ApiError(code, error.message, { cause: error, ...retry });
+    return new ApiError(code, withoutPlaces(error.message), { cause: error, ...retry });
   }
   if (isStorageError(error)) return cannotWrite(error);
   return new ApiError(

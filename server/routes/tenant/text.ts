@@ -5,6 +5,7 @@ import { ChatBody, CompletionBody, EmbeddingBody, OpenAiQuery } from '../../cont
 import {
   answerTask,
   boundedBody,
+  embeddingWork,
   modelFor,
   mostTokensOf,
   relayText,
@@ -79,12 +80,13 @@ export const textRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, dep
         model: model.id,
         prompts: body.input,
         lane: 'interactive',
-        work: () => textWork(model, body.input, 0),
+        work: () => embeddingWork(model, body.input),
       } as const;
       const ticket = admit(deps, request, reply, wish);
       if (!ticket) return reply;
       const held = new HeldReply(request, reply, 'json');
-      await answerTask(gpu.embed(model.id, { body }, ticket.caller, held.signal), ticket, held);
+      const task = gpu.embed(model.id, { body }, ticket.caller, held.signal);
+      await answerTask(task, body.input, ticket, held);
     },
   );
 };
