@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { EngineError } from './engines/engine-error.ts';
+import { EngineError, type EngineErrorKind } from './engines/engine-error.ts';
 import type { Engine, EngineDescription, LogLine } from './engines/engine.ts';
 import type { GpuLog } from './gpu-log.ts';
 import type { ModelBook } from './model-book.ts';
@@ -15,7 +15,16 @@ export interface EngineStatus extends EngineDescription {
 
 const timing = { refreshMs: 60_000, quietMs: 60_000, healthMs: 20_000, listMs: 30_000 } as const;
 /** What makes an engine suspect, rather than the request. */
-const suspicious = new Set(['silent', 'unreachable', 'broken_stream', 'out_of_memory']);
+const suspicious: ReadonlySet<EngineErrorKind> = new Set([
+  'silent',
+  'unreachable',
+  'broken_stream',
+  'out_of_memory',
+]);
+/** What says that the engine holds something else than we think. */
+const astray: ReadonlySet<EngineErrorKind> = new Set(['wrong_model', 'model_gone', 'model_missing']);
+/** What the engine did wrong, and the operator is told in its own words. */
+const reported: ReadonlySet<EngineErrorKind> = new Set([...suspicious, ...astray, 'bad_answer']);
 
 export interface EngineCareOptions {
   readonly engines: ReadonlyMap<string, Engine>;
@@ -113,9 +122,11 @@ export class EngineCare {
 
   /** Work failed: silence and lost connections make the engine suspect, and it is made to prove itself. */
   troubled(id: string, modelId: string, error: unknown): void {
-    if (!(error instanceof EngineError) || !suspicious.has(error.kind)) return;
+    if (!(error instanceof EngineError) || !reported.has(error.kind)) return;
     this.#options.log('warn', 'engine trouble', { engine: id, model: modelId, error: error.message });
-    void this.#check(id);
+    if (suspicious.has(error.kind)) void this.#check(id);
+    // Looked at anew: the next one is not sent into the same.
+    else if (astray.has(error.kind)) void this.#refresh(id, this.#engine(id)).catch(() => this.#check(id));
   }
 
   /** An engine went down: its models with it. */

@@ -40,6 +40,8 @@ export const faultNames = {
   dead_completions: 'F27: lists models and generates nothing',
   latency: 'F28: every answer takes so many milliseconds longer',
   log_flood: 'P8: writes without end to its log',
+  base64_vectors: 'F19: sends vectors as base64 when asked to, which the real one does not',
+  error_200: 'F19: answers 200 with an error in it',
   path_names: 'F30: names its files ../../etc/passwd',
 } as const;
 export type Fault = keyof typeof faultNames;

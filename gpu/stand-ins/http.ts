@@ -51,6 +51,10 @@ export async function answerFault(folder: string, response: ServerResponse): Pro
     json(response, status, { error: { message: 'The stand-in was told to fail.', type: 'demo' } });
     return true;
   }
+  if (fault(folder, 'error_200') !== null) {
+    json(response, 200, { error: 'The model died at 127.0.0.1:1234 in /home/somebody/models/demo.gguf' });
+    return true;
+  }
   if (fault(folder, 'html') !== null) {
     response.writeHead(200, { 'content-type': 'text/html' }).end('<html><body>It works!</body></html>');
     return true;

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { EngineError } from '../../gpu/engines/engine-error.ts';
+import { EngineError, type EngineErrorKind } from '../../gpu/engines/engine-error.ts';
 import type { Gpu, Timings } from '../../gpu/gpu.ts';
 import type { Standing } from '../../gpu/vram/explain.ts';
 import { limits } from '../contract/limits.ts';
@@ -62,6 +62,9 @@ class Canceled extends Error {
 class ShuttingDown extends Error {
   override readonly name = 'ShuttingDown';
 }
+
+/** What an engine says of the job, and not of itself: trying again would end the same. */
+const jobsOwn: ReadonlySet<EngineErrorKind> = new Set(['rejected', 'unsupported', 'model_missing']);
 
 /**
  * Does jobs: several at once, each a step after the other. What is finished is on disk before the next begins, so a
@@ -479,8 +482,7 @@ export class Jobs {
     }
     const { code, message } = asApiError(error);
     const engineFailures = job.engineFailures + 1;
-    const isEngines =
-      error instanceof EngineError && error.kind !== 'rejected' && error.kind !== 'unsupported';
+    const isEngines = error instanceof EngineError && !jobsOwn.has(error.kind);
     if (isEngines && engineFailures <= limits.jobs.engineFailures) {
       store.move(job.id, 'requeue', { engineFailures, ...timesOf(timings) }, job.attempt);
       return;

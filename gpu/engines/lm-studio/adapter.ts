@@ -16,7 +16,7 @@ import type {
   WorkOptions,
 } from '../engine.ts';
 import { EngineHttp, field, type HttpLimits } from '../http.ts';
-import { relayCompletion, relayEmbeddings, relayText } from '../openai-wire.ts';
+import { relayCompletion, relayEmbeddings, relayText, type WireOptions } from '../openai-wire.ts';
 import type { LmsCli } from './lms.ts';
 
 export interface LmStudioOptions {
@@ -40,11 +40,22 @@ interface Listed extends EngineModel {
 
 const defaultSlots = 4;
 
+/**
+ * JSON mode as LM Studio takes it: it knows `json_schema` and `text` alone, so `json_object` is asked for as a
+ * schema of any object.
+ */
+const anyObject = {
+  type: 'json_schema',
+  json_schema: { name: 'json_object', schema: { type: 'object' } },
+} as const;
+
 /** LM Studio: its `lms` command starts daemon and server, its REST API v1 loads and lists, its /v1 generates. */
 export class LmStudio implements Engine {
   readonly #options: LmStudioOptions;
   readonly #http: EngineHttp;
   readonly #notes: LogLine[] = [];
+  /** The names of what is loaded, by the key of its model, as of the last list. */
+  #instances: ReadonlyMap<string, readonly string[]> = new Map();
   #ownership: Ownership = 'theirs';
   #startedDaemon = false;
   #version: string | null = null;
@@ -126,35 +137,41 @@ export class LmStudio implements Engine {
     const answer = await this.#http.json('/api/v1/models', { signal });
     const models = field(answer, 'models');
     if (!Array.isArray(models)) throw new EngineError('bad_answer', 'The list of models is no list.');
-    return models.flatMap((entry: unknown) => {
+    const listed = models.flatMap((entry: unknown): Listed[] => {
       const key = field(entry, 'key');
       const type = field(entry, 'type');
       if (typeof key !== 'string' || (type !== 'llm' && type !== 'embedding')) return [];
       const instances = field(entry, 'loaded_instances');
-      return {
-        key,
-        name: key,
-        modality: type === 'llm' ? ('text' as const) : ('embedding' as const),
-        sizeBytes: count(field(entry, 'size_bytes')),
-        contextLength: count(field(entry, 'max_context_length')),
-        vision: field(field(entry, 'capabilities'), 'vision') === true,
-        tools: field(field(entry, 'capabilities'), 'trained_for_tool_use') === true,
-        embeds: type === 'embedding',
-        instances: (Array.isArray(instances) ? instances : []).flatMap((instance: unknown) => {
-          const id = field(instance, 'id');
-          return typeof id === 'string'
-            ? { id, slots: count(field(field(instance, 'config'), 'parallel')) }
-            : [];
-        }),
-      };
+      return [
+        {
+          key,
+          name: key,
+          modality: type === 'llm' ? ('text' as const) : ('embedding' as const),
+          sizeBytes: count(field(entry, 'size_bytes')),
+          contextLength: count(field(entry, 'max_context_length')),
+          vision: field(field(entry, 'capabilities'), 'vision') === true,
+          tools: field(field(entry, 'capabilities'), 'trained_for_tool_use') === true,
+          embeds: type === 'embedding',
+          instances: (Array.isArray(instances) ? instances : []).flatMap((instance: unknown) => {
+            const id = field(instance, 'id');
+            return typeof id === 'string'
+              ? { id, slots: count(field(field(instance, 'config'), 'parallel')) }
+              : [];
+          }),
+        },
+      ];
     });
+    this.#instances = new Map(listed.map(({ key, instances }) => [key, instances.map(({ id }) => id)]));
+    return listed;
   }
 
   async load(key: string, signal: AbortSignal): Promise<LoadedModel> {
     const known = await this.#find(key, signal);
+    if (!known) throw new EngineError('model_missing', key);
     // A second load call would make a second instance.
     if (!known.instances[0]) await this.#load(known, signal);
-    const [instance] = (await this.#find(key, signal)).instances;
+    // What is gone from the list after our own load is LM Studio's trouble, and not the caller's wrong name.
+    const instance = (await this.#find(key, signal))?.instances[0];
     if (!instance)
       throw new EngineError('load_failed', `${key} is not in LM Studio’s list of loaded models.`);
     return { key, slots: instance.slots ?? this.#options.profile.slots ?? defaultSlots };
@@ -181,21 +198,20 @@ export class LmStudio implements Engine {
     }
   }
 
-  async #find(key: string, signal: AbortSignal): Promise<Listed> {
-    const found = (await this.#list(signal)).find((model) => model.key === key);
-    if (!found) throw new EngineError('model_missing', key);
-    return found;
+  /** The model as it is listed now; undefined when it is not. */
+  async #find(key: string, signal: AbortSignal): Promise<Listed | undefined> {
+    return (await this.#list(signal)).find((model) => model.key === key);
   }
 
   async unload(key: string, signal: AbortSignal): Promise<void> {
-    for (const { id } of (await this.#find(key, signal)).instances) {
+    for (const { id } of (await this.#find(key, signal))?.instances ?? []) {
       await this.#http.json('/api/v1/models/unload', {
         body: { instance_id: id },
         signal,
         timeoutMs: 30_000,
       });
     }
-    if ((await this.#find(key, signal)).instances.length > 0) {
+    if ((await this.#find(key, signal))?.instances[0]) {
       throw new EngineError('bad_answer', `${key} is still listed as loaded.`);
     }
   }
@@ -209,17 +225,29 @@ export class LmStudio implements Engine {
     });
   }
 
-  stream(request: TextRequest, { signal }: WorkOptions): AsyncIterable<TextEvent> {
-    // With one model loaded, LM Studio answers for any name; so the answer's name is checked.
-    return relayText(this.#http, request, { signal, model: request.modelKey, checkModel: true });
+  stream(request: TextRequest, options: WorkOptions): AsyncIterable<TextEvent> {
+    return relayText(this.#http, withKnownFormat(request), this.#wire(request.modelKey, options));
   }
 
-  complete(request: TextRequest, { signal }: WorkOptions): Promise<Answer> {
-    return relayCompletion(this.#http, request, { signal, model: request.modelKey, checkModel: true });
+  complete(request: TextRequest, options: WorkOptions): Promise<Answer> {
+    return relayCompletion(this.#http, withKnownFormat(request), this.#wire(request.modelKey, options));
   }
 
-  embed(request: EmbedRequest, { signal }: WorkOptions): Promise<Answer> {
-    return relayEmbeddings(this.#http, request, { signal, model: request.modelKey, checkModel: false });
+  embed(request: EmbedRequest, options: WorkOptions): Promise<Answer> {
+    return relayEmbeddings(this.#http, request, this.#wire(request.modelKey, options));
+  }
+
+  #wire(key: string, { signal }: WorkOptions): WireOptions {
+    const instances = this.#instances.get(key) ?? [];
+    // The name of an instance is exact: by the key, LM Studio may load a second one.
+    const model = instances.includes(key) ? key : (instances[0] ?? key);
+    return {
+      signal,
+      model,
+      // With one model loaded, LM Studio answers for any name.
+      checkModel: true,
+      isSameModel: (named) => instances.includes(named) || isNameOf(key, named),
+    };
   }
 
   image(): AsyncIterable<ImageEvent> {
@@ -254,6 +282,27 @@ export class LmStudio implements Engine {
     this.#notes.push({ at: Date.now(), stream: 'note', text });
     if (this.#notes.length > 200) this.#notes.shift();
   }
+}
+
+/** The request in the words that LM Studio knows. */
+function withKnownFormat(request: TextRequest): TextRequest {
+  return field(request.body['response_format'], 'type') === 'json_object'
+    ? { ...request, body: { ...request.body, response_format: anyObject } }
+    : request;
+}
+
+/**
+ * Whether an answer's name means the model of a key: `key:2` is its second instance, `key@q4_k_m` a variant, and
+ * the publisher before it is left out at times.
+ */
+export function isNameOf(key: string, named: string): boolean {
+  const [asked, answered] = [key, named].map((name) =>
+    name
+      .toLowerCase()
+      .replace(/:\d+$/, '')
+      .replace(/@[^/@]*$/, ''),
+  ) as [string, string];
+  return asked === answered || asked.endsWith(`/${answered}`) || answered.endsWith(`/${asked}`);
 }
 
 function count(value: unknown): number | null {

@@ -15,9 +15,10 @@ import type {
   TextEvent,
   WorkOptions,
 } from '../engine.ts';
-import { EngineHttp, field, type HttpLimits } from '../http.ts';
+import { EngineHttp, field, type HttpLimits, textField } from '../http.ts';
 import type { Sampler } from '../samplers.ts';
 import { checkedPng } from '../checked-png.ts';
+import { type Checkpoint, checkpointNamed, checkpointsOf, isSameHash, keyOfTitle } from './checkpoints.ts';
 import { type Flavour, flavourOf, flavours } from './flavours.ts';
 
 interface WebuiLaunch {
@@ -40,11 +41,6 @@ export interface WebuiOptions {
   readonly supervisor: Supervisor;
   readonly demo: boolean;
   readonly limits?: Partial<HttpLimits>;
-}
-
-interface Checkpoint extends EngineModel {
-  /** The short hash in the title, to check what an image was really made with. */
-  readonly hash: string | null;
 }
 
 type Progress = Omit<Extract<ImageEvent, { type: 'progress' }>, 'type'>;
@@ -146,64 +142,66 @@ export class Webui implements Engine {
   }
 
   async models(signal: AbortSignal): Promise<EngineModel[]> {
-    return (await this.#checkpoints(signal)).map(({ hash: _, ...model }) => model);
+    return (await this.#checkpoints(signal)).map(
+      ({ title: _, hash: __, sha256: ___, path: ____, ...model }) => model,
+    );
   }
 
   async #checkpoints(signal: AbortSignal): Promise<Checkpoint[]> {
     const list = await this.#http.json('/sdapi/v1/sd-models', { signal });
     if (!Array.isArray(list)) throw new EngineError('bad_answer', 'The list of checkpoints is no list.');
-    return list.flatMap((entry: unknown) => {
-      const title = field(entry, 'title');
-      const name = field(entry, 'model_name');
-      if (typeof title !== 'string') return [];
-      const hash = field(entry, 'hash');
-      return {
-        key: title,
-        name: typeof name === 'string' ? name : title,
-        modality: 'image' as const,
-        sizeBytes: null,
-        contextLength: null,
-        vision: false,
-        tools: false,
-        embeds: false,
-        hash: typeof hash === 'string' && hash !== '' ? hash : null,
-      };
-    });
+    return checkpointsOf(list);
   }
 
   async loaded(signal: AbortSignal): Promise<LoadedModel[]> {
-    if (this.#current) return this.#current.inVram ? [{ key: this.#current.key, slots: 1 }] : [];
-    // What somebody else loaded shows only as memory in use.
-    const memory = await this.#http.json('/sdapi/v1/memory', { signal }).catch(() => null);
-    const held = field(field(field(memory, 'cuda'), 'allocated'), 'current');
-    if (typeof held !== 'number' || held < 256 * 1024 ** 2) return [];
-    const key = await this.#selected(signal);
-    if (key === null) return [];
+    const known = this.#current;
+    if (known && !known.inVram) return [];
+    if (!known) {
+      // What somebody else loaded shows only as memory in use.
+      const memory = await this.#http.json('/sdapi/v1/memory', { signal }).catch(() => null);
+      const held = field(field(field(memory, 'cuda'), 'allocated'), 'current');
+      if (typeof held !== 'number' || held < 256 * 1024 ** 2) return [];
+    }
+    // Another one may have been chosen in the web UI's own window since.
+    const key = (await this.#selected(signal)) ?? known?.key;
+    if (key === undefined) return [];
     this.#current = { key, inVram: true };
     return [{ key, slots: 1 }];
   }
 
+  /** The key of the checkpoint that is chosen now, whatever the web UI calls it; null where none is. */
   async #selected(signal: AbortSignal): Promise<string | null> {
-    const title = field(await this.#http.json('/sdapi/v1/options', { signal }), 'sd_model_checkpoint');
-    return typeof title === 'string' && title !== '' ? title : null;
+    const options = await this.#http.json('/sdapi/v1/options', { signal });
+    const names = [textField(options, 'sd_model_checkpoint'), textField(options, 'sd_checkpoint_hash')];
+    const checkpoints = await this.#checkpoints(signal);
+    for (const name of names) {
+      const found = name === '' ? null : checkpointNamed(checkpoints, name);
+      if (found) return found.key;
+    }
+    return names[0] ? keyOfTitle(names[0]) : null;
   }
 
   async load(key: string, signal: AbortSignal): Promise<LoadedModel> {
-    const known = (await this.#checkpoints(signal)).some((checkpoint) => checkpoint.key === key);
-    if (!known) throw new EngineError('model_missing', key);
+    const checkpoint = (await this.#checkpoints(signal)).find((one) => one.key === key);
+    if (!checkpoint) throw new EngineError('model_missing', key);
     const timeoutMs = this.#http.limits.loadTimeoutMs;
     const parked = this.#current?.key === key && !this.#current.inVram;
-    if (parked && this.#flavour.reloadPath) {
+    if (parked && this.#flavour.reloadPath && (await this.#selected(signal)) === key) {
       // The weights wait in system memory: bringing them back is much quicker than reading them from disk.
       await this.#http.json(this.#flavour.reloadPath, { method: 'POST', signal, timeoutMs });
-    } else {
-      await this.#http.json('/sdapi/v1/options', { body: { sd_model_checkpoint: key }, signal, timeoutMs });
-    }
+    } else await this.#select(checkpoint, signal);
+    // Its title may be another one now, with the hash that was read with the weights: what counts is the file.
     const selected = await this.#selected(signal);
-    if (selected !== key)
-      throw new EngineError('load_failed', `It selected "${selected}" instead of "${key}".`);
+    if (selected !== key) {
+      throw new EngineError('load_failed', `It selected "${selected ?? 'nothing'}" instead of "${key}".`);
+    }
     this.#current = { key, inVram: true };
     return { key, slots: 1 };
+  }
+
+  async #select({ title }: Checkpoint, signal: AbortSignal): Promise<void> {
+    const timeoutMs = this.#http.limits.loadTimeoutMs;
+    await this.#http.json('/sdapi/v1/options', { body: { sd_model_checkpoint: title }, signal, timeoutMs });
   }
 
   async unload(_key: string, signal: AbortSignal): Promise<void> {
@@ -228,7 +226,17 @@ export class Webui implements Engine {
     return Promise.reject(new EngineError('unsupported', 'A Stable Diffusion web UI makes no embeddings.'));
   }
 
+  /** Somebody may have chosen another checkpoint in the web UI's own window since ours was loaded. */
+  async #reselect(key: string, signal: AbortSignal): Promise<void> {
+    if (this.#current?.key !== key) return;
+    const selected = await this.#selected(signal);
+    if (selected === null || selected === key) return;
+    const checkpoint = (await this.#checkpoints(signal)).find((one) => one.key === key);
+    if (checkpoint) await this.#select(checkpoint, signal);
+  }
+
   async *image(request: ImageRequest, { signal }: WorkOptions): AsyncGenerator<ImageEvent, void, void> {
+    await this.#reselect(request.modelKey, signal);
     // The request is not tied to the caller's signal: closing the connection would not stop the picture, and the
     // interrupt must be repeated until this very request has come back.
     const ended = new AbortController();
@@ -309,7 +317,7 @@ export class Webui implements Engine {
     if (typeof encoded !== 'string') throw new EngineError('bad_answer', 'It holds no image.');
     const used = field(info, 'sd_model_hash');
     const wanted = (await this.#checkpoints(signal)).find(({ key }) => key === request.modelKey)?.hash;
-    if (typeof used === 'string' && used !== '' && wanted && !sameHash(used, wanted)) {
+    if (typeof used === 'string' && used !== '' && wanted && !isSameHash(used, wanted)) {
       throw new EngineError('wrong_model', `The image was made with checkpoint ${used}, not ${wanted}.`);
     }
     const seed = field(info, 'seed');
@@ -409,12 +417,6 @@ function infoOf(info: unknown): unknown {
   } catch {
     return null;
   }
-}
-
-/** Builds differ in how much of a hash they give. */
-function sameHash(a: string, b: string): boolean {
-  const length = Math.min(a.length, b.length);
-  return a.slice(0, length).toLowerCase() === b.slice(0, length).toLowerCase();
 }
 
 /** Nobody there is an answer; a stranger or a wrong password is not. */

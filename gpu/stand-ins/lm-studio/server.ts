@@ -142,6 +142,9 @@ async function generate(request: IncomingMessage, response: ServerResponse, chat
   if (fault(folder, 'out_of_memory') !== null) {
     return json(response, 500, { error: { message: 'CUDA error: out of memory', type: 'server_error' } });
   }
+  if ((body['response_format'] as { type?: string } | undefined)?.type === 'json_object') {
+    return json(response, 400, { error: "'response_format.type' must be 'json_schema' or 'text'" });
+  }
   const instance = await answering(String(body['model']));
   if (!instance) {
     const message = `Invalid model identifier "${String(body['model'])}".`;
@@ -279,8 +282,9 @@ async function embed(request: IncomingMessage, response: ServerResponse): Promis
     // A direction from the text's hash: the same text, the same vector.
     const bytes = createHash('sha512').update(String(text)).digest();
     const vector = Float32Array.from(bytes, (byte) => (byte - 127.5) / 1_000);
-    const embedding =
-      body['encoding_format'] === 'base64' ? Buffer.from(vector.buffer).toString('base64') : [...vector];
+    // Like the real one: numbers, whatever was asked for.
+    const asBase64 = body['encoding_format'] === 'base64' && fault(folder, 'base64_vectors') !== null;
+    const embedding = asBase64 ? Buffer.from(vector.buffer).toString('base64') : [...vector];
     return { object: 'embedding', index, embedding };
   });
   const tokens = Math.ceil(JSON.stringify(input).length / 4);
@@ -294,9 +298,12 @@ async function embed(request: IncomingMessage, response: ServerResponse): Promis
 
 function wanted(body: Record<string, unknown>, prompt: string, limit: number): string[] {
   const format = body['response_format'] as { type?: string; json_schema?: { schema?: unknown } } | undefined;
-  if (format?.type === 'json_schema')
-    return (JSON.stringify(sampleOf(format.json_schema?.schema)).match(/.{1,4}/gs) ?? []).slice(0, 400);
-  if (format?.type === 'json_object') return ['{"demo":', 'true}'];
+  if (format?.type === 'json_schema') {
+    const schema = format.json_schema?.schema as { type?: string; properties?: object } | undefined;
+    const isAnyObject = schema?.type === 'object' && schema.properties === undefined;
+    const sample = isAnyObject ? { demo: true } : sampleOf(schema);
+    return (JSON.stringify(sample).match(/.{1,4}/gs) ?? []).slice(0, 400);
+  }
   return babble(prompt, limit);
 }
 

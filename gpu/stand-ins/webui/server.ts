@@ -1,4 +1,4 @@
-import { randomInt } from 'node:crypto';
+import { createHash, randomInt } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
@@ -46,6 +46,8 @@ const builtIn: readonly Checkpoint[] = [
   },
   { name: 'demo-xl', hash: 'de300abcde', weightsMib: 5_400, workingMib: 850, loadMs: 20_000, stepMs: 900 },
 ];
+/** Hashes of files, read with their weights: until its first load a file has none, and no hash in its title. */
+const hashes = new Map(builtIn.map(({ name, hash }) => [name, hash]));
 /** What is listed: as of the start, or of the last time that it was told to look. */
 let checkpoints = [...builtIn, ...onDisk()];
 const samplers = [
@@ -60,7 +62,11 @@ const samplers = [
   'LCM',
 ];
 const contextMib = 320;
-const title = ({ name, hash }: Checkpoint): string => `${name}.safetensors${hash === '' ? '' : ` [${hash}]`}`;
+const hashOf = ({ name }: Checkpoint): string | null => hashes.get(name) ?? null;
+const title = (checkpoint: Checkpoint): string => {
+  const hash = hashOf(checkpoint);
+  return `${checkpoint.name}.safetensors${hash === null ? '' : ` [${hash}]`}`;
+};
 
 /** Files in the folder `checkpoints`, as far as a stand-in knows of them: their names. */
 function onDisk(): Checkpoint[] {
@@ -97,8 +103,8 @@ async function locked<T>(work: () => Promise<T>): Promise<T> {
 }
 
 async function load(checkpoint: Checkpoint): Promise<void> {
-  if (selected === checkpoint && weights === 'vram') return;
-  if (selected !== checkpoint) {
+  if (selected.name === checkpoint.name && weights === 'vram') return;
+  if (selected.name !== checkpoint.name) {
     release(folder, 'weights');
     weights = 'disk';
   }
@@ -110,6 +116,8 @@ async function load(checkpoint: Checkpoint): Promise<void> {
   allocate(folder, 'weights', checkpoint.weightsMib);
   allocate(folder, 'context', contextMib);
   weights = 'vram';
+  const { name } = checkpoint;
+  if (!hashes.has(name)) hashes.set(name, createHash('sha256').update(name).digest('hex').slice(0, 10));
 }
 
 class OutOfMemory extends Error {}
@@ -130,7 +138,9 @@ async function serve(request: IncomingMessage, response: ServerResponse): Promis
     case 'POST /sdapi/v1/options': {
       const wanted = (await bodyOf(request))['sd_model_checkpoint'];
       if (wanted === undefined) return json(response, 200, null);
-      const checkpoint = checkpoints.find((known) => title(known) === wanted || known.name === wanted);
+      const checkpoint = checkpoints.find((known) =>
+        [title(known), `${known.name}.safetensors`, known.name, hashOf(known)].includes(String(wanted)),
+      );
       if (!checkpoint) return failure(response, new Error(`model ${String(wanted)} not found`));
       await locked(() => load(checkpoint)).then(
         () => json(response, 200, null),
@@ -148,8 +158,8 @@ async function serve(request: IncomingMessage, response: ServerResponse): Promis
         checkpoints.map((known) => ({
           title: title(known),
           model_name: known.name,
-          hash: known.hash,
-          sha256: null,
+          hash: hashOf(known),
+          sha256: hashOf(known)?.padEnd(64, '0') ?? null,
           filename:
             fault(folder, 'path_names') === null ? `${known.name}.safetensors` : '../../../etc/passwd',
           config: null,
@@ -304,7 +314,7 @@ async function picture(
     width,
     height,
     sd_model_name: selected.name,
-    sd_model_hash: fault(folder, 'wrong_model') === null ? selected.hash : 'ffffffffff',
+    sd_model_hash: fault(folder, 'wrong_model') === null ? hashOf(selected) : 'ffffffffff',
     index_of_first_image: 0,
     infotexts: [text],
   };
