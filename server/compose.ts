@@ -40,6 +40,7 @@ import { LiveSettings } from './config/live-settings.ts';
 import { lockFolder } from './db/instance-lock.ts';
 import { Style } from './contract/image-generation.ts';
 import { limits } from './contract/limits.ts';
+import { DurableWrites } from './db/durable-writes.ts';
 import { isSmall, lookThrough } from './db/health.ts';
 import { openDatabase } from './db/open.ts';
 import { prepareDemo } from './demo/demo.ts';
@@ -246,13 +247,23 @@ async function build(
 
   const vault = new Vault(installSecret(join(folder, 'content-key')));
   const ledger = openLedger(db, vault, logger);
+  const writes = new DurableWrites({
+    atomically: (work) => ledger.atomically(work),
+    onError: (error, { what, id }, isLost) =>
+      logger.error(
+        { err: error, id },
+        isLost
+          ? `${what} can never be written, and is lost`
+          : `${what} could not be written; it is tried again`,
+      ),
+  });
   const usage = new UsageStore(db, (error, lost) =>
     logger.error({ err: error, lost }, 'usage rows were not written'),
   );
   closers.push(() => usage.close());
   const history = new HistoryStore(db, vault);
   const idempotency = new IdempotencyStore(db, vault);
-  const accounts = await openAccounts({ config, folder, db, offers, files, ledger, logger, closers });
+  const accounts = await openAccounts({ config, folder, db, offers, files, ledger, writes, logger, closers });
   const orders = new OrderStore(db);
   const { secretKey, webhookSecret, url } = stripeKeys(config);
   const payments = await Payments.open({ ...accounts, orders }, { secretKey, webhookSecret, url });
@@ -264,7 +275,7 @@ async function build(
     idempotency,
     offers,
     blockedPhrases: readPhrases(join(defaults, 'blocked-phrases.json')),
-    onError: (error, message) => logger.error({ err: error }, message),
+    writes,
   });
   const signedLinks = new SignedLinks(installSecret(join(folder, 'link-secret')));
   const links = new ImageLinks(folder, signedLinks);
@@ -272,9 +283,12 @@ async function build(
   closers.push(() => links.close());
 
   const webhooks = new WebhookStore(db, vault);
-  const webhookSender = new WebhookSender(webhooks, config.webhooks.allow, (error) =>
-    logger.error({ err: error }, 'a webhook could not be sent'),
-  );
+  const webhookSender = new WebhookSender({
+    store: webhooks,
+    allowed: config.webhooks.allow,
+    writes,
+    onError: (error) => logger.error({ err: error }, 'a webhook could not be sent'),
+  });
   closers.push(() => webhookSender.close());
   // No file is written before this.
   const startedAt = Date.now();
@@ -315,6 +329,7 @@ async function build(
     ledger,
     usage,
     directory: accounts.directory,
+    writes,
     emit: (tenant, type, data) => webhooks.emit(tenant, type, data),
     onError: (error, job) => logger.error({ err: error, job }, 'a job met a problem'),
   });
@@ -337,6 +352,7 @@ async function build(
   const shared = {
     ...accounts,
     db,
+    writes,
     gpu,
     admission,
     usage,
@@ -499,6 +515,8 @@ async function build(
     .catch((error: unknown) => logger.error({ err: error }, 'files could not be looked through'));
   // First of all when it ends: what runs is told so, and costs nothing, before its connections are cut.
   closers.push(() => admission.close());
+  // Before that: from now on each write is tried once, and what fails is left to the next start.
+  closers.push(() => writes.close());
   if (!isSmall(databaseFile)) {
     const ended = new AbortController();
     closers.push(() => ended.abort());
@@ -577,19 +595,23 @@ async function openAccounts(parts: {
   offers: Offers;
   files: FileTenants;
   ledger: Ledger;
+  writes: DurableWrites;
   logger: Logger;
   closers: (() => unknown)[];
 }): Promise<AccountDeps> {
-  const { config, folder, db, offers, files, ledger, logger, closers } = parts;
+  const { config, folder, db, offers, files, ledger, writes, logger, closers } = parts;
   if (!Object.hasOwn(offers.plans, config.accounts.plan))
     throw new InvalidValue('config.json', 'accounts.plan', `is "${config.accounts.plan}", which is no plan`);
   const tenants = new TenantStore(db, offers);
   const keys = new KeyStore(db, (error) => logger.error({ err: error }, 'times of use were not written'));
   closers.push(() => keys.close());
   const transport = await mailTransport(config.mail);
-  const outbox = new Outbox(db, transport, (error, id) =>
-    logger.warn({ err: error, id }, 'a message could not be sent; it is tried again'),
-  );
+  const outbox = new Outbox({
+    db,
+    transport,
+    writes,
+    onError: (error, id) => logger.warn({ err: error, id }, 'a message could not be sent; it is tried again'),
+  });
   closers.push(() => outbox.close());
   return {
     settings: config.accounts,

@@ -95,7 +95,7 @@ test('D2: it fills up in the middle of a job: the job ends one way or the other,
   expect(await balance()).toMatchObject({ posted: before.posted - credits.charged, held: 0 });
 });
 
-test('F14: folders that may only be read: nothing is taken or charged, and what is there is given', async () => {
+test('F14: folders that may only be read: nothing is taken or charged, what is there is given, and jobs wait', async () => {
   const before = await balance();
   const kept = await send();
   for (const name of ['artefacts', 'incoming'])
@@ -105,15 +105,20 @@ test('F14: folders that may only be read: nothing is taken or charged, and what 
       `mount --bind ${folder}/${name} ${folder}/${name} && mount -o remount,bind,ro ${folder}/${name}`,
     );
   expect((await send()).code).toBe('storage_unavailable');
-  const { data } = await draw({ prefer: 'wait=30' });
-  expect(data).toMatchObject({
-    state: 'failed',
-    error: { code: 'storage_unavailable' },
-    credits: { charged: 0 },
-  });
+  const { data } = await draw();
+  const job = async () => (await appliance.call('GET', data.urls.get, { as: ann.key })).data;
+  // Its picture found no place: the job waits for one, and is not charged.
+  await vi.waitFor(
+    async () => expect(await job()).toMatchObject({ state: 'queued', startedAt: expect.any(String) }),
+    {
+      timeout: 20_000,
+    },
+  );
+  expect((await job()).credits.charged).toBeNull();
   expect((await fetch(kept.data.url)).status).toBe(200);
   for (const name of ['artefacts', 'incoming']) inside('umount', `${folder}/${name}`);
   expect((await send()).status).toBe(201);
   expect((await draw({ prefer: 'wait=30' })).data.state).toBe('succeeded');
-  expect(await balance()).toMatchObject({ posted: before.posted - 2, held: 0 });
+  await vi.waitFor(async () => expect((await job()).state).toBe('succeeded'), { timeout: 30_000 });
+  expect(await balance()).toMatchObject({ posted: before.posted - 4, held: 0 });
 });

@@ -207,7 +207,7 @@ describe('W2: what is refused', () => {
     const log = async () =>
       (await other.call('GET', `/api/v1/webhooks/${data.id}/deliveries`, { as: eve.token })).data;
     await other.until(async () => (await log())[0]?.attempts === 1);
-    expect((await log())[0].error).toContain('may not be called');
+    expect((await log())[0].error).toContain('does not lead to an address that can be called');
     expect(at('/canary')).toEqual([]);
     await other.stop();
   });

@@ -51,6 +51,7 @@ export class Company {
         limits.mailedToken.invitationMs,
       );
       outbox.send({
+        tenant,
         to: email,
         subject: 'You are invited to Kilnhouse',
         text: `To accept, send this token as "invitation" with your name and password to POST /api/v1/auth/register within two weeks:\n\n${made.token}\n`,

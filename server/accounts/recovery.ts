@@ -34,6 +34,7 @@ export class Recovery {
     ledger.atomically(() => {
       const token = mailedTokens.issue(user.id, 'reset', limits.mailedToken.resetMs);
       outbox.send({
+        tenant: user.tenant,
         to: user.email,
         subject: 'Set a new password',
         text: `To set a new password, send this token and the password to POST /api/v1/auth/reset-password within the hour:\n\n${token}\n\nIf you did not ask for it, nothing has to be done.\n`,

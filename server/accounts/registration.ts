@@ -53,6 +53,7 @@ export class Registration {
         );
       if (!mailLimit.takes(email)) return null;
       outbox.send({
+        tenant: null,
         to: email,
         subject: 'You already have an account',
         text: 'Somebody, perhaps you, wanted to make a Kilnhouse account with this address. There is one already: sign in, or reset its password. If it was not you, nothing has to be done.',
@@ -116,6 +117,7 @@ export class Registration {
       if (settings.verifyEmail && !invitation) {
         const token = mailedTokens.issue(user.id, 'verify', limits.mailedToken.verifyMs);
         outbox.send({
+          tenant,
           to: email,
           subject: 'Confirm your e-mail address',
           text: `Welcome to Kilnhouse. To confirm this address, send this token to POST /api/v1/auth/verify-email within three days:\n\n${token}\n`,

@@ -1,6 +1,7 @@
 import type { Database } from 'better-sqlite3';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { DurableWrites } from '../db/durable-writes.ts';
 import { openDatabase } from '../db/open.ts';
 import { HistoryStore } from '../history/history-store.ts';
 import { ApiError, asApiError } from '../http/api-error.ts';
@@ -26,6 +27,7 @@ let offers: Offers;
 let directory: Directory;
 let admission: Admission;
 let usage: UsageStore;
+let writes: DurableWrites;
 let tenant = '';
 const problems: unknown[] = [];
 
@@ -39,6 +41,10 @@ beforeEach(() => {
   usage = new UsageStore(db, () => undefined);
   const vault = new Vault(Buffer.alloc(32, 1));
   problems.length = 0;
+  writes = new DurableWrites({
+    atomically: (work) => ledger.atomically(work),
+    onError: (error) => problems.push(error),
+  });
   admission = new Admission({
     directory,
     usage,
@@ -47,7 +53,7 @@ beforeEach(() => {
     history: new HistoryStore(db, vault),
     idempotency: new IdempotencyStore(db, vault),
     blockedPhrases: ['forbidden'],
-    onError: (error) => problems.push(error),
+    writes,
   });
   tenant = tenants.create({ name: 'Acme', plan: 'enterprise' }).id;
 });
@@ -168,6 +174,52 @@ test('F10, D2: a full disk refuses what costs credits, and ends what ran as soon
   for (const { id } of tickets)
     expect(db.prepare('select credits from usage where id = ?').pluck().all(id)).toEqual([2]);
   expect(proveLedger(db)).toMatchObject({ faults: [], spent: 2 * count });
+});
+
+/** What the ledger and the books make of requests of which some parts can never be written. */
+test('L11, L4: whatever part of an ending can never be written, the hold is resolved and nobody else waits', async () => {
+  vi.useFakeTimers();
+  const who = identity();
+  const parts = ['usage', 'ledger_post', 'idempotency'] as const;
+  grant(1_000);
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(
+        fc.record({ bad: fc.option(fc.constantFrom(...parts)), end: fc.constantFrom('settle', 'void') }),
+        { minLength: 1, maxLength: 8 },
+      ),
+      async (requests) => {
+        const before = ledger.balance(tenant).posted;
+        const tickets = requests.map(({ bad, end }, index) => {
+          const keyed = { tenant, key: `${Math.random()}-${index}` };
+          return { bad, end, ticket: admission.admit(who, { ...pictures(), keyed }) };
+        });
+        const bad = (part: string) =>
+          tickets.flatMap((one) => (one.bad === part ? [`'${one.ticket.id}'`] : [])).join(',') || "''";
+        db.exec(`create temp trigger bad_usage before insert on usage when new.id in (${bad('usage')})
+            begin select raise(abort, 'never'); end;
+          create temp trigger bad_post before insert on ledger_entries
+            when new.id in (${bad('ledger_post')
+              .replaceAll("'", "'")
+              .replaceAll(/'([^',]+)'/g, "'$1:post'")})
+            begin select raise(abort, 'never'); end;`);
+        for (const { end, ticket } of tickets)
+          if (end === 'settle') ticket.settle({ images: 1 }, timings);
+          else ticket.void(new Error('x'), {}, timings);
+        await vi.advanceTimersByTimeAsync(10);
+        db.exec('drop trigger bad_usage; drop trigger bad_post');
+        const charged = tickets.filter((one) => one.end === 'settle' && one.bad !== 'ledger_post');
+        expect(ledger.balance(tenant)).toMatchObject({ held: 0, posted: before - 2 * charged.length });
+        const rows = tickets.map(({ ticket }) =>
+          db.prepare('select count(*) from usage where id = ?').pluck().get(ticket.id),
+        );
+        expect(rows).toEqual(tickets.map((one) => (one.bad === 'usage' ? 0 : 1)));
+      },
+    ),
+    { numRuns: 60 },
+  );
+  expect(writes.status().waiting).toBe(0);
+  expect(proveLedger(db).faults).toEqual([]);
 });
 
 test('L11: a shutdown ends what runs, gives back what was held, and lets nothing more in', () => {

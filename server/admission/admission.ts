@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import type { Caller, Timings } from '../../gpu/gpu.ts';
 import type { Lane } from '../../gpu/vram/work.ts';
 import { crashPoint } from '../crash-point.ts';
+import type { DurableWrites, Write } from '../db/durable-writes.ts';
+import { noTimings } from '../generation/timings.ts';
 import type { HistoryStore } from '../history/history-store.ts';
 import { ApiError, asApiError } from '../http/api-error.ts';
 import { ClientGone } from '../http/held-reply.ts';
@@ -71,8 +73,6 @@ interface Held {
 
 type Status = UsageRow['status'];
 
-const settleAgainMs = 1_000;
-
 /** The one gate: tenant, plan, rate, concurrency, prompt policy, credits, in this order, for every road. */
 export class Admission {
   readonly #directory: Directory;
@@ -81,15 +81,12 @@ export class Admission {
   readonly #ledger: Ledger;
   readonly #idempotency: IdempotencyStore;
   readonly #offers: Offers;
-  readonly #onError: (error: unknown, message: string) => void;
+  readonly #writes: DurableWrites;
   readonly #rates = new RateWindows();
   readonly #open = new Map<string, Open>();
   readonly #openByTenant = new Map<string, number>();
   readonly #blocked: PhraseList;
   readonly #ownLists = new WeakMap<readonly string[], PhraseList>();
-  /** Ends of holds that could not be written yet (a full disk), to be tried again. */
-  readonly #unsettled = new Set<() => void>();
-  #again: NodeJS.Timeout | null = null;
   #isClosed = false;
 
   constructor(options: {
@@ -100,7 +97,7 @@ export class Admission {
     idempotency: IdempotencyStore;
     offers: Offers;
     blockedPhrases: readonly string[];
-    onError: (error: unknown, message: string) => void;
+    writes: DurableWrites;
   }) {
     this.#directory = options.directory;
     this.#usage = options.usage;
@@ -108,7 +105,7 @@ export class Admission {
     this.#ledger = options.ledger;
     this.#idempotency = options.idempotency;
     this.#offers = options.offers;
-    this.#onError = options.onError;
+    this.#writes = options.writes;
     this.#blocked = new PhraseList(options.blockedPhrases);
     const now = performance.now();
     // T5: a restart gives nobody a new minute.
@@ -132,7 +129,7 @@ export class Admission {
       crashPoint('request.admitted');
       return this.#ticket(id, identity, wish, charge);
     } catch (error) {
-      this.#usage.add(rowOf(identity, wish, id, 'refused', asApiError(error).code, {}, noTimings, 0));
+      this.#usage.add(rowOf(identity, wish, id, 'refused', asApiError(error).code, {}, noTimings(), 0));
       throw error;
     }
   }
@@ -164,7 +161,7 @@ export class Admission {
     } catch (error) {
       if (current) {
         const { id, wish } = current;
-        this.#usage.add(rowOf(identity, wish, id, 'refused', asApiError(error).code, {}, noTimings, 0));
+        this.#usage.add(rowOf(identity, wish, id, 'refused', asApiError(error).code, {}, noTimings(), 0));
       }
       throw error;
     }
@@ -206,8 +203,6 @@ export class Admission {
       end?.(shuttingDown());
       giveBack(shuttingDown());
     }
-    if (this.#again) clearInterval(this.#again);
-    this.#settleAgain();
   }
 
   #checkRights(identity: Identity, { feature, model }: Wish): void {
@@ -298,6 +293,7 @@ export class Admission {
 
   #ticket(id: string, identity: Identity, wish: Wish, charge: ((actual: Actual) => number) | null): Ticket {
     const { tenant } = identity;
+    const { keyed = null } = wish;
     // A1: who lost the key loses the streams that run on it.
     const unwatch = this.#directory.onEndOf(identity, () => this.#revoke(id));
     const open: Open = { unwatch, end: null, void: () => undefined };
@@ -313,22 +309,45 @@ export class Admission {
     ): void => {
       if (!this.#close(id, tenant.id)) return;
       const row = rowOf(identity, wish, id, status, errorCode, actual, timings, charged);
-      if (!charge && !wish.keyed && tenant.history === 'none') return this.#usage.add(row);
-      this.#write(() => {
-        if (charge && (status === 'ok' || charged > 0)) this.#ledger.post(id, charged);
-        else if (charge) this.#ledger.void(id, errorCode ?? status);
-        this.#usage.addNow(row);
-        if (wish.keyed && (status === 'ok' || charged > 0)) this.#idempotency.finish(wish.keyed, answer);
-        else if (wish.keyed) this.#idempotency.forget(wish.keyed);
-        if (tenant.history !== 'none' && status !== 'refused') this.#keep(identity, wish, row);
-        crashPoint('request.settling');
+      if (!charge && !keyed && tenant.history === 'none') return this.#usage.add(row);
+      const isCharged = status === 'ok' || charged > 0;
+      const release = write('the release of held credits', id, () =>
+        this.#ledger.void(id, errorCode ?? status),
+      );
+      const parts: Write[] = [
+        ...(charge && isCharged
+          ? [write('a charge', id, () => this.#ledger.post(id, charged), [release])]
+          : charge
+            ? [release]
+            : []),
+        write('a row of usage', id, () => this.#usage.addNow(row)),
+        ...(keyed
+          ? [
+              write('an answer to be given again', id, () =>
+                isCharged ? this.#idempotency.finish(keyed, answer) : this.#idempotency.forget(keyed),
+              ),
+            ]
+          : []),
+        ...(tenant.history !== 'none' && status !== 'refused'
+          ? [write('a prompt of the history', id, () => this.#keep(identity, wish, row))]
+          : []),
+      ];
+      void this.#writes.commit({
+        what: 'the end of a request',
+        id,
+        write: () => {
+          for (const part of parts) part.write();
+          crashPoint('request.settling');
+        },
+        // One part that can never be written must not keep the others, least of all the held credits.
+        instead: parts,
       });
       crashPoint('request.settled');
     };
     const ticket: Ticket = {
       id,
       identity,
-      keepsAnswer: wish.keyed !== undefined && wish.keyed !== null,
+      keepsAnswer: keyed !== null,
       caller: {
         tenant: tenant.id,
         weight: tenant.limits.weight,
@@ -349,7 +368,7 @@ export class Admission {
         end(status, gone ? 'client_gone' : code, charged, actual, timings, null);
       },
     };
-    open.void = (reason) => ticket.void(reason, {}, noTimings);
+    open.void = (reason) => ticket.void(reason, {}, noTimings());
     return ticket;
   }
 
@@ -367,32 +386,6 @@ export class Admission {
 
   #keep(identity: Identity, { feature, prompts }: Wish, { id, at, model }: UsageRow): void {
     this.#history.add(identity.tenant.id, { id, user: identity.person, feature, model, at, prompts });
-  }
-
-  /** One transaction; tried again until the disk takes it, so that no hold stays open while we live (L11). */
-  #write(work: () => void): void {
-    const attempt = (): void => {
-      this.#ledger.atomically(work);
-      this.#unsettled.delete(attempt);
-    };
-    try {
-      attempt();
-    } catch (error) {
-      this.#onError(error, 'the end of a request could not be written; it is tried again');
-      this.#unsettled.add(attempt);
-      this.#again ??= setInterval(() => this.#settleAgain(), settleAgainMs).unref();
-    }
-  }
-
-  #settleAgain(): void {
-    for (const attempt of this.#unsettled) {
-      try {
-        attempt();
-      } catch {
-        // The next one would meet the same disk.
-        return;
-      }
-    }
   }
 
   #revoke(id: string): void {
@@ -433,8 +426,10 @@ function rowOf(
   };
 }
 
+function write(what: string, id: string, work: () => unknown, instead: readonly Write[] = []): Write {
+  return { what, id, write: () => void work(), instead };
+}
+
 function shuttingDown(): ApiError {
   return new ApiError('shutting_down', 'The appliance is shutting down.', { retryAfterMs: 10_000 });
 }
-
-const noTimings: Timings = { queuedMs: 0, swapMs: 0, runMs: 0, gpuMs: 0, granted: false };

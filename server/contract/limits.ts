@@ -70,7 +70,8 @@ export const limits = {
     perWindow: 5,
     windowMs: 15 * 60_000,
   },
-  mail: { sentKeptMs: 24 * 3_600_000, keptMs: 14 * 24 * 3_600_000 },
+  /** Messages handed to the mail server in one go, and how long they are kept: sent ones, and all. */
+  mail: { atOnce: 20, sentKeptMs: 24 * 3_600_000, keptMs: 14 * 24 * 3_600_000 },
   accounts: { users: 1_000, keys: 200, openInvitations: 200, nameCharacters: 100 },
   key: { maxGraceMs: 30 * 24 * 3_600_000, defaultGraceMs: 24 * 3_600_000, patterns: 100 },
   webhookBytes: 512 * 1024,
@@ -82,6 +83,10 @@ export const limits = {
     /** Engines that may die under a job, and times the appliance may, before it is given up. */
     engineFailures: 2,
     interruptions: 5,
+    /** Outages in a row (no engine, a full queue, a full disk) before a job is given up: about half an hour. */
+    outages: 10,
+    /** Pauses before a job is tried again: after its first failure, its second, ...; the last one repeats. */
+    pausesMs: [1_000, 5_000, 20_000, 60_000, 120_000, 300_000],
     /** How often a job whose model is not there yet is looked at again. */
     againMs: 1_000,
     closeMs: 3_000,
@@ -98,7 +103,9 @@ export const limits = {
   webhooks: {
     perTenant: 20,
     urlCharacters: 2_000,
-    atOnce: 8,
+    /** Calls under way: in all, and of one tenant. */
+    atOnce: 32,
+    perTenantAtOnce: 2,
     timeoutMs: 15_000,
     answerBytes: 64 * 1024,
     /** After so long without one success an endpoint is not told any more. */

@@ -1,7 +1,6 @@
 import { randomInt } from 'node:crypto';
 import type { CatalogModel } from '../../gpu/catalog.ts';
 import type { ImageRequest } from '../../gpu/engines/engine.ts';
-import type { Timings } from '../../gpu/gpu.ts';
 import type { Ticket } from '../admission/admission.ts';
 import { ApiError } from '../http/api-error.ts';
 import type { HeldReply } from '../http/held-reply.ts';
@@ -9,6 +8,7 @@ import { limits } from '../contract/limits.ts';
 import { type Moderation, nothingAllowed } from '../moderation/moderation.ts';
 import type { PricedWork } from '../offers/prices.ts';
 import { causeOf, type GenerationDeps, json, waitingOf } from './text.ts';
+import { addTimings, noTimings } from './timings.ts';
 
 export interface ImageJob {
   readonly model: CatalogModel;
@@ -36,7 +36,7 @@ export async function answerImages(
   const { signal } = held;
   const { tenant } = ticket.identity;
   ticket.onRevoked((reason) => held.abort(reason));
-  const total: Timings = { queuedMs: 0, swapMs: 0, runMs: 0, gpuMs: 0, granted: false };
+  const total = noTimings();
   const pictures: Picture[] = [];
   const first = request.seed < 0 ? randomInt(2 ** 31) : request.seed;
   try {
@@ -50,7 +50,7 @@ export async function answerImages(
           if (event.type === 'image') made = { png: event.png, seed: event.seed };
         }
       } finally {
-        addTo(total, run.timings);
+        addTimings(total, run.timings);
       }
       if (made && (await moderation.allows(tenant, made.png))) pictures.push(made);
     }
@@ -71,14 +71,6 @@ export function imageWork(
   { width, height, steps }: Pick<ImageRequest, 'width' | 'height' | 'steps'>,
 ): PricedWork {
   return { kind: 'image', count, width, height, steps };
-}
-
-function addTo(total: Timings, part: Readonly<Timings>): void {
-  total.queuedMs += part.queuedMs;
-  total.swapMs += part.swapMs;
-  total.runMs += part.runMs;
-  total.gpuMs += part.gpuMs;
-  total.granted ||= part.granted;
 }
 
 /** Checks a width and height a caller asked for; both default to 512. */

@@ -2,6 +2,7 @@ import { QueueFullError, PausedError } from '../../gpu/vram/scheduler.ts';
 import { EngineError, type EngineErrorKind } from '../../gpu/engines/engine-error.ts';
 import { withoutPlaces } from '../../gpu/engines/engine-words.ts';
 import { InfeasibleError } from '../../gpu/gpu.ts';
+import { isStorageError } from '../db/storage-error.ts';
 import { type ErrorBody, type ErrorCode, type ErrorEnvelope, errorTable } from '../contract/errors.ts';
 
 export interface ErrorDetails {
@@ -95,13 +96,4 @@ export function asApiError(error: unknown): ApiError {
 export function cannotWrite(cause: unknown): ApiError {
   const message = 'The appliance cannot write at the moment (its disk is full or busy). Nothing was charged.';
   return new ApiError('storage_unavailable', message, { cause, retryAfterMs: 30_000 });
-}
-
-/** SQLite or the file system cannot write: full, read-only, failing, busy, or out of handles. */
-function isStorageError(error: unknown): boolean {
-  if (!(error instanceof Error) || !('code' in error)) return false;
-  const code = String(error.code);
-  return error.name === 'SqliteError'
-    ? /^SQLITE_(FULL|IOERR|READONLY|BUSY|CANTOPEN)/.test(code)
-    : /^(ENOSPC|EDQUOT|EROFS|EIO|EACCES|EPERM|EMFILE|ENFILE)$/.test(code);
 }

@@ -17,7 +17,11 @@ export interface JobRecord {
   readonly attempt: number;
   readonly boot: string | null;
   readonly engineFailures: number;
+  /** How often something it needs was away for a while: an engine, the queue, the disk. */
+  readonly outages: number;
   readonly interruptions: number;
+  /** Wall-clock milliseconds; a queued job does not begin before. Null: at once. */
+  readonly notBefore: number | null;
   readonly creditsHeld: number;
   readonly credits: number;
   /** 0 to 1. */
@@ -59,6 +63,8 @@ export type JobChange = Partial<
     JobRecord,
     | 'boot'
     | 'engineFailures'
+    | 'outages'
+    | 'notBefore'
     | 'interruptions'
     | 'credits'
     | 'progress'
@@ -99,7 +105,7 @@ export class Overtaken extends Error {
 }
 
 const columns = `select id, tenant, asked_by as askedBy, person, feature, model, state, attempt, boot,
-  engine_failures as engineFailures, interruptions, credits_held as creditsHeld, credits, progress, step,
+  engine_failures as engineFailures, outages, not_before as notBefore, interruptions, credits_held as creditsHeld, credits, progress, step,
   error_code as errorCode, error_message as errorMessage, created_at as createdAt, start_by as startBy,
   started_at as startedAt, finished_at as finishedAt, queue_ms as queueMs, swap_ms as swapMs, run_ms as runMs,
   gpu_ms as gpuMs, batch, retry_of as retryOf from jobs`;
@@ -195,13 +201,20 @@ export class JobStore {
     return this.#sql.prepare<[], JobRecord>(`${columns} where finished_at is null order by id`).all();
   }
 
-  /** The oldest queued job of every tenant for every model. */
-  heads(): { id: string; tenant: string; model: string }[] {
+  /** Of the queued jobs that may begin by now, the oldest of every tenant for every model; without those named. */
+  heads(now: number, except: readonly string[] = []): { id: string; tenant: string; model: string }[] {
     return this.#sql
-      .prepare<[], { id: string; tenant: string; model: string }>(
-        "select min(id) as id, tenant, model from jobs where state = 'queued' group by tenant, model",
+      .prepare<[number, string], { id: string; tenant: string; model: string }>(
+        `select min(id) as id, tenant, model from jobs
+         where state = 'queued' and (not_before is null or not_before <= ?)
+           and id not in (select value from json_each(?))
+         group by tenant, model`,
       )
-      .all();
+      .all(now, JSON.stringify(except));
+  }
+
+  hasQueued(): boolean {
+    return this.#sql.prepare<[], 1>("select 1 from jobs where state = 'queued' limit 1").get() !== undefined;
   }
 
   /** Queued jobs that were to begin by now. */
@@ -244,24 +257,27 @@ export class JobStore {
 
   /** Takes a queued job for this run of the appliance. Null when it is not queued any more. */
   claim(id: string, boot: string): JobRecord | null {
-    const { changes } = this.#sql
-      .prepare(
-        `update jobs set state = 'starting', attempt = attempt + 1, boot = ?, started_at = coalesce(started_at, ?)
-         where id = ? and state = 'queued'`,
-      )
-      .run(boot, Date.now(), id);
-    if (changes === 0) return null;
-    this.addEvent(id, 'state', { state: 'starting' });
-    return this.#record(id);
+    return this.#db.transaction(() => {
+      const { changes } = this.#sql
+        .prepare(
+          `update jobs set state = 'starting', attempt = attempt + 1, boot = ?, not_before = null,
+             started_at = coalesce(started_at, ?)
+           where id = ? and state = 'queued'`,
+        )
+        .run(boot, Date.now(), id);
+      if (changes === 0) return null;
+      this.addEvent(id, 'state', { state: 'starting' });
+      return this.#record(id);
+    })();
   }
 
   /**
    * Moves a job along an edge, with whatever else changes. With an attempt, only for that one. Throws Overtaken
-   * where the event does not happen in its state.
+   * where the event does not happen in its state, or the job is forgotten.
    */
   move(id: string, event: JobEvent, change: JobChange = {}, attempt: number | null = null): JobRecord {
     return this.#db.transaction(() => {
-      const before = this.#record(id);
+      const before = this.#going(id);
       const state = next(before.state, event);
       if (state === null || (attempt !== null && before.attempt !== attempt))
         throw new Overtaken(`Job ${id} is ${before.state}.`);
@@ -273,7 +289,7 @@ export class JobStore {
 
   /** Changes what is not the state, for an attempt that still goes on. */
   note(id: string, attempt: number, change: JobChange): void {
-    const before = this.#record(id);
+    const before = this.#going(id);
     if (before.attempt !== attempt || isFinal(before.state))
       throw new Overtaken(`Job ${id} is ${before.state}.`);
     this.#write({ ...before, ...change });
@@ -392,12 +408,19 @@ export class JobStore {
     this.#sql
       .prepare(
         `update jobs set state = :state, boot = :boot, engine_failures = :engineFailures,
-           interruptions = :interruptions, credits = :credits, progress = :progress, step = :step,
+           outages = :outages, not_before = :notBefore, interruptions = :interruptions, credits = :credits, progress = :progress, step = :step,
            error_code = :errorCode, error_message = :errorMessage, started_at = :startedAt,
            finished_at = :finishedAt, queue_ms = :queueMs, swap_ms = :swapMs, run_ms = :runMs, gpu_ms = :gpuMs
          where id = :id`,
       )
       .run(job);
+  }
+
+  /** A job that somebody works on; it may have been forgotten meanwhile. */
+  #going(id: string): JobRecord {
+    const job = this.find(id);
+    if (!job) throw new Overtaken(`Job ${id} was forgotten.`);
+    return job;
   }
 
   #record(id: string): JobRecord {

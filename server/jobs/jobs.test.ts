@@ -1,16 +1,19 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Database } from 'better-sqlite3';
+import BetterSqlite3, { type Database } from 'better-sqlite3';
+import fc from 'fast-check';
 import { Type } from 'typebox';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { EngineError } from '../../gpu/engines/engine-error.ts';
 import type { Gpu } from '../../gpu/gpu.ts';
 import { limits } from '../contract/limits.ts';
 import { newId } from '../db/ids.ts';
+import { DurableWrites } from '../db/durable-writes.ts';
 import { openDatabase } from '../db/open.ts';
 import { DiskSpace } from '../files/disk-space.ts';
 import { LocalFiles } from '../files/local-files.ts';
+import { noTimings } from '../generation/timings.ts';
 import { Ledger } from '../ledger/ledger.ts';
 import { proveLedger } from '../ledger/proof.ts';
 import { Offers } from '../offers/offers.ts';
@@ -33,6 +36,10 @@ let offers: Offers;
 const closers: (() => unknown)[] = [];
 /** Steps that wait to be let through, by job. */
 let waiting: { job: string; step: string; go: () => void; fail: (error: Error) => void }[] = [];
+/** Jobs whose work was told to stop. */
+let aborted: string[] = [];
+/** Whether the engine had begun when its work ends. */
+let isGranted = true;
 let hasModel = true;
 const problems: unknown[] = [];
 
@@ -52,13 +59,21 @@ const feature: Feature<{ id: string; steps: number }> = {
     for (let index = 1; index <= steps; index += 1) {
       const step = `step-${index}`;
       await context.step(step, async (results) => {
-        await new Promise<void>((go, fail) => waiting.push({ job: id, step, go, fail }));
+        context.signal.addEventListener('abort', () => aborted.push(id));
+        await context.text({ endpoint: 'completions', body: { id, step } });
         await results.add({ name: step, contentType: 'text/plain', bytes: Buffer.from(step), metadata: {} });
       });
     }
     return { images: steps };
   },
 };
+
+/** Work of the GPU that the test lets through. */
+function complete(_model: string, { body }: { body: { id: string; step: string } }) {
+  const { id: job, step } = body;
+  const result = new Promise<void>((go, fail) => waiting.push({ job, step, go, fail }));
+  return { result, timings: { ...noTimings(), granted: isGranted }, standing: () => undefined };
+}
 
 function open(): Jobs {
   const files = new FileTenants();
@@ -84,9 +99,14 @@ function open(): Jobs {
     uploads: { find: () => undefined, read: () => Promise.reject(new Error('there are none')) },
     features: new Map([[feature.name, feature as Feature<unknown>]]),
     directory: new Directory({ db, files, tenants: new TenantStore(db, offers), keys }),
-    gpu: { model: (id: string) => (hasModel ? { id } : undefined) } as unknown as Gpu,
+    gpu: { model: (id: string) => (hasModel ? { id } : undefined), complete } as unknown as Gpu,
     emit: () => undefined,
+    writes: new DurableWrites({
+      atomically: (work) => ledger.atomically(work),
+      onError: (error) => problems.push(error),
+    }),
     onError: (error) => problems.push(error),
+    pausesMs: [0],
   });
 }
 
@@ -96,6 +116,8 @@ beforeEach(() => {
   store = new JobStore(db, new Vault(Buffer.alloc(32, 1)));
   ledger = new Ledger(db);
   waiting = [];
+  aborted = [];
+  isGranted = true;
   hasModel = true;
   problems.length = 0;
   for (const tenant of ['small', 'big'])
@@ -197,6 +219,115 @@ test('J4: engines that die under a job: twice is forgiven', async () => {
   expect(balance('big')).toMatchObject({ posted: 1_000, held: 0 });
 });
 
+test('J4: an outage is waited for, with pauses that grow, and is not held against the job', async () => {
+  isGranted = false;
+  const id = add('big');
+  jobs.wake();
+  for (let i = 0; i < limits.jobs.outages; i += 1) {
+    await vi.waitFor(() => expect(waiting).toHaveLength(1), { timeout: 5_000 });
+    waiting.splice(0)[0]?.fail(new EngineError('unreachable', 'nobody answers'));
+  }
+  await letThrough(1);
+  await vi.waitFor(() => expect(stateOf(id)).toBe('succeeded'));
+  expect(store.find(id)).toMatchObject({ engineFailures: 0, outages: 0 });
+}, 20_000);
+
+test('J4: an outage that does not end, ends the job as what it was, uncharged', async () => {
+  isGranted = false;
+  const id = add('big');
+  jobs.wake();
+  for (let i = 0; i <= limits.jobs.outages; i += 1) {
+    await vi.waitFor(() => expect(waiting).toHaveLength(1), { timeout: 5_000 });
+    waiting.splice(0)[0]?.fail(new EngineError('unreachable', 'nobody answers'));
+  }
+  await vi.waitFor(() => expect(store.find(id)).toMatchObject({ errorCode: 'engine_unavailable' }));
+  expect(balance('big')).toMatchObject({ posted: 1_000, held: 0 });
+}, 20_000);
+
+test('D2: results that find no room on the disk make the job wait, not fail', async () => {
+  const id = add('big');
+  jobs.wake();
+  await vi.waitFor(() => expect(waiting).toHaveLength(1));
+  waiting.splice(0)[0]?.fail(Object.assign(new Error('no room'), { code: 'ENOSPC' }));
+  await letThrough(1);
+  await vi.waitFor(() => expect(stateOf(id)).toBe('succeeded'));
+});
+
+test('J6: jobs that fail in the same turn and begin again can all be cancelled, counted and waited for', async () => {
+  const ids = Array.from({ length: 3 }, () => add('big'));
+  jobs.wake();
+  await vi.waitFor(() => expect(waiting).toHaveLength(3));
+  // One engine dies under all of them.
+  for (const { fail } of waiting.splice(0)) fail(new EngineError('failed', 'it died'));
+  await vi.waitFor(() => expect(waiting).toHaveLength(3), { timeout: 5_000 });
+  for (const id of ids) jobs.cancel(id);
+  // The work was told to stop: all three come to an end although nobody lets them through.
+  await vi.waitFor(() => expect(aborted).toEqual(expect.arrayContaining(ids)));
+  expect(ids.map(stateOf)).toEqual(['canceled', 'canceled', 'canceled']);
+});
+
+/** Random failures, cancels and successes: what runs is what the database says runs. */
+test('J2: whatever ends in whichever order, each job that runs can be told to stop', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.array(fc.constantFrom('fail', 'death', 'go', 'cancel'), { minLength: 1, maxLength: 5 }), {
+        minLength: 1,
+        maxLength: 6,
+      }),
+      async (rounds) => {
+        const ids = Array.from({ length: 5 }, () => add('big'));
+        jobs.wake();
+        for (const round of rounds) {
+          const open = store.open().length;
+          await vi.waitFor(() => expect(waiting).toHaveLength(Math.min(open, limits.jobs.running)), {
+            timeout: 5_000,
+          });
+          const taken = waiting.splice(0, round.length);
+          for (const [index, one] of taken.entries()) {
+            const what = round[index];
+            if (what === 'go') one.go();
+            else if (what === 'cancel') jobs.cancel(one.job);
+            else if (what === 'death') one.fail(new EngineError('failed', 'it died'));
+            else one.fail(new Error('a fault of ours'));
+            if (what === 'cancel') one.fail(new Error('told to stop'));
+          }
+          await vi.waitFor(() => expect(waiting).toHaveLength(store.open().length), { timeout: 5_000 });
+        }
+        for (const { id } of store.open()) jobs.cancel(id);
+        await vi.waitFor(() => expect(waiting.filter(({ job }) => !aborted.includes(job))).toEqual([]));
+        for (const { fail } of waiting.splice(0)) fail(new Error('told to stop'));
+        expect(ids.filter((id) => !store.find(id)?.finishedAt)).toEqual([]);
+      },
+    ),
+    { numRuns: 15 },
+  );
+  expect(proveLedger(db)).toMatchObject({ faults: [], held: 0 });
+}, 60_000);
+
+test('L11: an end that can never be written fails the job, gives back what was held, and frees its place', async () => {
+  const bad = add('big');
+  const good = add('big');
+  db.exec(`create trigger never before update on jobs when new.state = 'succeeded' and new.id = '${bad}'
+    begin select raise(abort, 'never'); end`);
+  jobs.wake();
+  await letThrough(2);
+  await vi.waitFor(() => expect([stateOf(bad), stateOf(good)]).toEqual(['failed', 'succeeded']));
+  expect(store.find(bad)).toMatchObject({ errorCode: 'internal_error', credits: 0 });
+  expect(balance('big')).toMatchObject({ posted: 998, held: 0 });
+  expect(problems).toHaveLength(1);
+});
+
+test('L11: a job whose state can never change is given up alone; the others run', async () => {
+  const bad = add('big');
+  const good = add('big');
+  db.exec(`create trigger never before update on jobs when new.id = '${bad}'
+    begin select raise(abort, 'never'); end`);
+  jobs.wake();
+  await letThrough(1);
+  await vi.waitFor(() => expect(stateOf(good)).toBe('succeeded'));
+  expect(balance('big')).toMatchObject({ posted: 998, held: 0 });
+});
+
 test('J6: cancel is final, and costs what was finished', async () => {
   const id = add('big', 4);
   jobs.wake();
@@ -233,11 +364,13 @@ test('what cannot begin in time is dropped; what waits for an engine begins when
 
 test('D2: a full disk stops nothing for good', async () => {
   const id = add('big');
-  db.exec("create trigger full before update on jobs begin select raise(abort, 'full'); end");
+  const claim = vi.spyOn(store, 'claim').mockImplementation(() => {
+    throw new BetterSqlite3.SqliteError('full', 'SQLITE_FULL');
+  });
   jobs.wake();
   expect(problems).toHaveLength(1);
   expect(stateOf(id)).toBe('queued');
-  db.exec('drop trigger full');
+  claim.mockRestore();
   await vi.waitFor(() => expect(waiting).toHaveLength(1), { timeout: 5_000 });
 });
 

@@ -1,11 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import { EngineError, type EngineErrorKind } from '../../gpu/engines/engine-error.ts';
 import type { Gpu, Timings } from '../../gpu/gpu.ts';
 import type { Standing } from '../../gpu/vram/explain.ts';
 import { limits } from '../contract/limits.ts';
 import { crashPoint } from '../crash-point.ts';
+import type { DurableWrites } from '../db/durable-writes.ts';
 import { inTurns } from '../db/in-turns.ts';
+import { isStorageError } from '../db/storage-error.ts';
+import type { ErrorCode } from '../contract/errors.ts';
+import { addTimings } from '../generation/timings.ts';
 import { ApiError, asApiError } from '../http/api-error.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { Upload } from '../files/upload-store.ts';
@@ -28,15 +31,20 @@ export interface JobParts extends ResultParts {
     find(tenant: string, id: string): Upload | undefined;
     read(upload: Upload): Promise<Uint8Array>;
   };
+  readonly writes: DurableWrites;
   /** Tells the tenant's endpoints. Called inside the transaction of what happened. */
   readonly emit: (tenant: string, type: string, data: object) => void;
   readonly onError: (error: unknown, job: string | null) => void;
+  /** Pauses before a job is tried again, in milliseconds; those of the limits where not given. */
+  readonly pausesMs?: readonly number[];
 }
 
 interface Running {
   readonly job: JobRecord;
   readonly abort: AbortController;
   readonly ended: Promise<void>;
+  /** Whether the call of the GPU that it made last had been given a lease: the engine had begun. */
+  wasGranted: boolean;
   standing: () => Standing | undefined;
   progress: number;
   preview: Preview | null;
@@ -74,6 +82,8 @@ export class Jobs {
   readonly #parts: JobParts;
   readonly #boot = randomUUID();
   readonly #running = new Map<string, Running>();
+  /** Jobs whose end is being recorded, or can never be: they are not begun. */
+  readonly #ending = new Set<string>();
   /** By the id of a job, or of a tenant for all of its jobs. */
   readonly #listeners = new Map<string, Set<(job: string) => void>>();
   #again: NodeJS.Timeout | null = null;
@@ -91,16 +101,13 @@ export class Jobs {
     for (const job of store.open()) {
       if (job.state === 'queued' || job.boot === this.#boot) continue;
       const interruptions = job.interruptions + 1;
-      if (interruptions > limits.jobs.interruptions) {
-        this.#fail(
-          job,
-          'poison',
-          'The appliance stopped again and again while this ran. Nothing was charged.',
-          {
-            interruptions,
-          },
-        );
-      } else store.move(job.id, 'requeue', { interruptions });
+      const isPoison = interruptions > limits.jobs.interruptions;
+      const message = 'The appliance stopped again and again while this job ran. Nothing was charged.';
+      void this.#record(job, 'the return of an interrupted job', () => {
+        if (isPoison)
+          this.#writeEnd(job, 'fail', 0, { interruptions, errorCode: 'poison', errorMessage: message });
+        else store.move(job.id, 'requeue', { interruptions });
+      });
     }
     this.wake();
   }
@@ -126,16 +133,19 @@ export class Jobs {
   /** Whether some have to wait. */
   #beginWhatCan(): boolean {
     const { store } = this.#parts;
-    for (const job of store.overdue(Date.now()))
-      this.#end(job, 'expire', 0, { errorCode: 'expired', errorMessage: 'It could not begin in time.' });
-    let heads = store.heads();
+    for (const job of store.overdue(Date.now())) {
+      if (this.#ending.has(job.id)) continue;
+      const end = { errorCode: 'expired', errorMessage: 'The job could not begin in time.' };
+      void this.#record(job, 'the expiry of a job', () => this.#writeEnd(job, 'expire', 0, end));
+    }
     while (this.#running.size < limits.jobs.running) {
-      const first = this.#first(heads);
+      // A job whose earlier attempt has not quite ended is not begun beside it.
+      const busy = [...this.#running.keys(), ...this.#ending];
+      const first = this.#first(store.heads(Date.now(), busy));
       if (!first) break;
       this.#begin(first.id);
-      heads = store.heads();
     }
-    return heads.length > 0;
+    return store.hasQueued();
   }
 
   /** Where a job is in its own line: how many of all tenants' are before it, or the GPU's own account of it. */
@@ -144,6 +154,8 @@ export class Jobs {
     if (running) return { position: running.position, etaMs: running.etaMs, reason: running.reason };
     if (job.state !== 'queued') return null;
     const hasModel = this.#parts.gpu.model(job.model) !== undefined;
+    const pauseMs = (job.notBefore ?? 0) - Date.now();
+    if (hasModel && pauseMs > 0) return { position: 1, etaMs: pauseMs, reason: 'engine_unavailable' };
     const before = this.#parts.store.queuedBefore(job.id);
     return {
       position: before + 1,
@@ -313,13 +325,14 @@ export class Jobs {
   }
 
   #begin(id: string): void {
-    const job = this.#parts.store.claim(id, this.#boot);
+    const job = this.#claim(id);
     if (!job) return;
     crashPoint('job.claimed');
     const abort = new AbortController();
     const running: Running = {
       job,
       abort,
+      wasGranted: false,
       standing: () => undefined,
       progress: job.progress,
       preview: null,
@@ -331,8 +344,23 @@ export class Jobs {
     this.#tell(job);
   }
 
+  #claim(id: string): JobRecord | null {
+    const { store } = this.#parts;
+    try {
+      return store.claim(id, this.#boot);
+    } catch (error) {
+      // A full disk: nothing can begin. Anything else is this job's own, and the others begin without it.
+      if (isStorageError(error)) throw error;
+      this.#parts.onError(error, id);
+      const job = store.find(id);
+      if (job) void this.#record(job, 'the failure of a job', () => this.#writeEnd(job, 'fail', 0, ourFault));
+      return null;
+    }
+  }
+
   async #work(job: JobRecord, running: Running): Promise<void> {
     const { store, features, ledger } = this.#parts;
+    const { abort } = running;
     const timings: Timings = {
       queuedMs: job.queueMs,
       swapMs: job.swapMs,
@@ -355,16 +383,20 @@ export class Jobs {
       crashPoint('job.worked');
       const { uploads } = uploadsOf(feature, input, (id) => this.#parts.uploads.find(job.tenant, id));
       const work = feature.wish(input, context.model, uploads).work();
-      await this.#untilWritten(job, () => this.#finish(job, work, used, timings));
+      await this.#record(job, 'the success of a job', () => this.#finish(job, work, used, timings));
       this.#meanGpuMs = null;
       crashPoint('job.finished');
     } catch (error) {
-      await this.#untilWritten(job, () => this.#settleFailure(job, running, timings, error));
+      const { code } = asApiError(error);
+      const isOurs = code === 'internal_error' || code === 'storage_unavailable';
+      if (isOurs && !abort.signal.aborted && !(error instanceof Overtaken))
+        this.#parts.onError(error, job.id);
+      await this.#record(job, 'the end of a job', () => this.#settleFailure(job, running, timings, error));
     } finally {
-      this.#running.delete(job.id);
+      if (this.#running.get(job.id) === running) this.#running.delete(job.id);
       this.#tell(job);
       this.wake();
-      // One that goes on tidies up when it begins again, which may be at this moment.
+      // A requeued job cleans up at its next start (perhaps already running): clean only jobs that ended.
       const state = store.find(job.id)?.state;
       if (state === undefined || isFinal(state)) await this.#tidy(job);
     }
@@ -404,14 +436,17 @@ export class Jobs {
         signal.throwIfAborted();
         store.saveStep(job.id, job.attempt, name, result, results.made);
         crashPoint('step.saved');
-        store.note(job.id, job.attempt, { progress: running.progress, ...timesOf(timings) });
+        store.note(job.id, job.attempt, { progress: running.progress, outages: 0, ...timesOf(timings) });
         this.#tell(job);
         return result;
       },
       image: (request) => {
         const run = gpu.image(model.id, request, caller, signal);
         running.standing = () => run.standing();
-        const events = counted(run.events, () => addTo(timings, run.timings));
+        const events = counted(run.events, () => {
+          addTimings(timings, run.timings);
+          running.wasGranted = run.timings.granted;
+        });
         return { id: run.id, timings: run.timings, standing: () => run.standing(), events };
       },
       text: async (request) => {
@@ -420,7 +455,8 @@ export class Jobs {
         try {
           return await task.result;
         } finally {
-          addTo(timings, task.timings);
+          addTimings(timings, task.timings);
+          running.wasGranted = task.timings.granted;
         }
       },
       upload: async (id) => {
@@ -453,60 +489,106 @@ export class Jobs {
     });
   }
 
-  /** Writes how a job ended, again and again while the disk does not take it (D2). */
-  async #untilWritten(job: JobRecord, write: () => void): Promise<void> {
-    for (;;) {
+  /**
+   * Records how a job ended, or that it is put back: now, or as soon as storage takes it (D2). What can never be
+   * recorded that way ends as a failure of ours, and what is held for it is given back in any case.
+   */
+  async #record(job: JobRecord, what: string, write: () => void): Promise<void> {
+    const { writes, ledger, store } = this.#parts;
+    const { id } = job;
+    const unlessOvertaken = (work: () => void) => (): void => {
       try {
-        return write();
+        work();
       } catch (error) {
-        if (error instanceof Overtaken) throw error;
-        this.#parts.onError(error, job.id);
-        // The next start takes it up.
-        if (this.#isClosed) return;
-        await delay(limits.jobs.againMs, undefined, { ref: false });
+        // Somebody else recorded how it stands.
+        if (!(error instanceof Overtaken)) throw error;
       }
-    }
+    };
+    const release = {
+      what: 'the release of held credits',
+      id,
+      write: () => void ledger.void(id, 'internal_error'),
+    };
+    const failure = {
+      what: 'the failure of a job',
+      id,
+      // Nobody is told: that may be what cannot be written.
+      write: unlessOvertaken(() => this.#writeEnd(job, 'fail', 0, ourFault, () => undefined)),
+      instead: [release],
+    };
+    this.#ending.add(id);
+    const outcome = await writes.commit({ what, id, write: unlessOvertaken(write), instead: [failure] });
+    if (outcome !== 'lost' || isFinal(store.find(id)?.state ?? 'failed')) this.#ending.delete(id);
+    this.#tell(job);
+    this.wake();
   }
 
   /** What becomes of a job whose work did not come to its end. */
-  #settleFailure(job: JobRecord, { abort }: Running, timings: Timings, error: unknown): void {
+  #settleFailure(job: JobRecord, running: Running, timings: Timings, error: unknown): void {
     const { store } = this.#parts;
+    const { reason } = running.abort.signal;
     // Cancelled, or taken over: how it stands is written already.
-    if (error instanceof Overtaken || abort.signal.reason instanceof Canceled) return;
+    if (error instanceof Overtaken || reason instanceof Canceled) return;
     // It was cancelled, or taken over, just now.
     const current = store.find(job.id);
     if (!current || current.attempt !== job.attempt || isFinal(current.state)) return;
-    if (abort.signal.reason instanceof ShuttingDown) {
-      store.move(job.id, 'requeue', timesOf(timings), job.attempt);
+    const times = timesOf(timings);
+    if (reason instanceof ShuttingDown) {
+      store.move(job.id, 'requeue', times, job.attempt);
       return;
     }
     const { code, message } = asApiError(error);
-    const engineFailures = job.engineFailures + 1;
-    const isEngines = error instanceof EngineError && !jobsOwn.has(error.kind);
-    if (isEngines && engineFailures <= limits.jobs.engineFailures) {
-      store.move(job.id, 'requeue', { engineFailures, ...timesOf(timings) }, job.attempt);
+    const isDeath = running.wasGranted && isEngineFailure(error);
+    const engineFailures = job.engineFailures + (isDeath ? 1 : 0);
+    const outages = current.outages + (isDeath || !isNotNow(error) ? 0 : 1);
+    const mayTryAgain = isDeath
+      ? engineFailures <= limits.jobs.engineFailures
+      : isNotNow(error) && outages <= limits.jobs.outages;
+    if (mayTryAgain) {
+      const notBefore = Date.now() + this.#pauseMs(engineFailures + outages);
+      store.move(job.id, 'requeue', { engineFailures, outages, notBefore, ...times }, job.attempt);
       return;
     }
-    if (code === 'internal_error' || code === 'storage_unavailable') this.#parts.onError(error, job.id);
-    this.#fail(job, isEngines ? 'poison' : code, message, { engineFailures, ...timesOf(timings) });
-  }
-
-  #fail(job: JobRecord, errorCode: string, errorMessage: string, change: JobChange): void {
-    this.#end(job, 'fail', 0, { ...change, errorCode, errorMessage });
-  }
-
-  /** The end of a job that is not its success: its state, its charge and its row of usage, all or none. */
-  #end(job: JobRecord, event: JobEvent, credits: number, change: JobChange): void {
-    const { store, ledger, usage } = this.#parts;
-    ledger.atomically(() => {
-      const ended = store.move(job.id, event, { ...change, credits });
-      if (job.creditsHeld > 0 && credits > 0) ledger.post(job.id, credits);
-      else if (job.creditsHeld > 0) ledger.void(job.id, change.errorCode ?? ended.state);
-      const status = event === 'cancel' ? 'abandoned' : event === 'expire' ? 'refused' : 'failed';
-      usage.addNow(rowOf(ended, status, change.errorCode ?? ended.state, credits, null, {}));
-      this.#emit(ended);
+    this.#writeEnd(job, 'fail', 0, {
+      engineFailures,
+      outages,
+      ...times,
+      errorCode: isDeath ? 'poison' : code,
+      errorMessage: message,
     });
+  }
+
+  /** How long a job waits after so many failures, a little more or less, so that not all come back together. */
+  #pauseMs(failures: number): number {
+    const pauses = this.#parts.pausesMs ?? limits.jobs.pausesMs;
+    const pauseMs = pauses[failures - 1] ?? pauses.at(-1) ?? 0;
+    return Math.round(pauseMs * (0.9 + Math.random() * 0.2));
+  }
+
+  /** Ends a job for a reason other than its success, and tells whoever watches. Throws where that cannot be written. */
+  #end(job: JobRecord, event: JobEvent, credits: number, change: JobChange): void {
+    this.#parts.ledger.atomically(() => this.#writeEnd(job, event, credits, change));
     this.#tell(job);
+  }
+
+  /**
+   * The end of a job that is not its success: its state, its charge and its row of usage. Call it inside a transaction,
+   * so that all or none of it is written.
+   */
+  #writeEnd(
+    job: JobRecord,
+    event: JobEvent,
+    credits: number,
+    change: JobChange,
+    emit: (ended: JobRecord) => void = (ended) => this.#emit(ended),
+  ): void {
+    const { store, ledger, usage } = this.#parts;
+    const ended = store.move(job.id, event, { ...change, credits });
+    if (job.creditsHeld > 0 && credits > 0) ledger.post(job.id, credits);
+    else if (job.creditsHeld > 0) ledger.void(job.id, change.errorCode ?? ended.state);
+    const status = event === 'cancel' ? 'abandoned' : event === 'expire' ? 'refused' : 'failed';
+    usage.addNow(rowOf(ended, status, change.errorCode ?? ended.state, credits, null, {}));
+    emit(ended);
   }
 
   #emit({ id, tenant, feature, state, credits, errorCode }: JobRecord): void {
@@ -539,11 +621,29 @@ async function* counted<Event>(events: AsyncIterable<Event>, done: () => void): 
   }
 }
 
-function addTo(total: Timings, part: Readonly<Timings>): void {
-  total.queuedMs += part.queuedMs;
-  total.swapMs += part.swapMs;
-  total.runMs += part.runMs;
-  total.gpuMs += part.gpuMs;
+const ourFault = {
+  errorCode: 'internal_error',
+  errorMessage:
+    'The appliance could not record how this job went; its operator was told. Nothing was charged.',
+} as const;
+
+/** An engine did not do its work, for a reason that is not in the request. */
+function isEngineFailure(error: unknown): boolean {
+  return error instanceof EngineError && !jobsOwn.has(error.kind);
+}
+
+/** Codes of refusals that say "not now" to work which can wait, as a job can. */
+const notNowCodes: ReadonlySet<ErrorCode> = new Set([
+  'queue_full',
+  'tenant_queue_full',
+  'paused',
+  'storage_unavailable',
+  'storage_full',
+  'moderation_unavailable',
+]);
+
+function isNotNow(error: unknown): boolean {
+  return isEngineFailure(error) || notNowCodes.has(asApiError(error).code);
 }
 
 function timesOf({ queuedMs, swapMs, runMs, gpuMs }: Timings) {

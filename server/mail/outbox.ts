@@ -1,9 +1,12 @@
 import type { Database } from 'better-sqlite3';
 import type { Transporter } from 'nodemailer';
 import { limits } from '../contract/limits.ts';
+import type { DurableWrites } from '../db/durable-writes.ts';
 import { newId } from '../db/ids.ts';
 
 export interface Message {
+  /** On whose account it is sent; null is nobody's: the operator's, or of somebody without a company. */
+  readonly tenant: string | null;
   readonly to: string;
   readonly subject: string;
   readonly text: string;
@@ -30,17 +33,24 @@ const everyMs = 15_000;
 export class Outbox {
   readonly #db: Database;
   readonly #transport: Transporter | null;
+  readonly #writes: DurableWrites;
   readonly #onError: (error: unknown, id: string | null) => void;
+  /** Messages that went out and are not recorded as sent, or as refused: they are not sent again while we live. */
+  readonly #unrecorded = new Set<string>();
   #timer: NodeJS.Timeout | null = null;
   #sending: Promise<void> | null = null;
 
-  constructor(
-    db: Database,
-    transport: Transporter | null,
-    onError: (error: unknown, id: string | null) => void,
-  ) {
+  constructor(options: {
+    db: Database;
+    /** Null where there is no mail server. */
+    transport: Transporter | null;
+    writes: DurableWrites;
+    onError: (error: unknown, id: string | null) => void;
+  }) {
+    const { db, transport, writes, onError } = options;
     this.#db = db;
     this.#transport = transport;
+    this.#writes = writes;
     this.#onError = onError;
     if (transport) this.#timer = setInterval(() => void this.deliver(), everyMs).unref();
   }
@@ -51,12 +61,12 @@ export class Outbox {
   }
 
   /** Takes a message. Joins the caller's transaction; it goes out after that. */
-  send({ to, subject, text }: Message): void {
+  send({ tenant, to, subject, text }: Message): void {
     this.#db
       .prepare(
-        'insert into outbox (id, recipient, subject, body, created_at, next_at) values (?, ?, ?, ?, ?, ?)',
+        'insert into outbox (id, tenant, recipient, subject, body, created_at, next_at) values (?, ?, ?, ?, ?, ?, ?)',
       )
-      .run(newId('mail'), to, subject, text, Date.now(), Date.now());
+      .run(newId('mail'), tenant, to, subject, text, Date.now(), Date.now());
     if (this.#transport) setImmediate(() => void this.deliver());
   }
 
@@ -98,25 +108,58 @@ export class Outbox {
   }
 
   async #deliver(): Promise<void> {
+    // The oldest of each tenant, then the second of each: hundreds of invitations of one delay no other's mail.
     const waiting = this.#db.prepare<
-      [number],
+      [number, string, number],
       { id: string; recipient: string; subject: string; body: string; attempts: number }
     >(
-      'select id, recipient, subject, body, attempts from outbox where sent_at is null and next_at <= ? limit 20',
+      `select id, recipient, subject, body, attempts from outbox
+       where sent_at is null and next_at <= ? and id not in (select value from json_each(?))
+       order by row_number() over (partition by tenant order by id), id limit ?`,
     );
-    for (const { id, recipient, subject, body, attempts } of waiting.all(Date.now())) {
-      try {
-        await this.#transport?.sendMail({ to: recipient, subject, text: body });
-        this.#db
-          .prepare('update outbox set sent_at = ?, attempts = attempts + 1, error = null where id = ?')
-          .run(Date.now(), id);
-      } catch (error) {
-        this.#onError(error, id);
-        const waitMs = retryMs[attempts] ?? retryMs.at(-1) ?? everyMs;
-        this.#db
-          .prepare('update outbox set attempts = attempts + 1, next_at = ?, error = ? where id = ?')
-          .run(Date.now() + waitMs, error instanceof Error ? error.message.slice(0, 500) : String(error), id);
-      }
+    const found = waiting.all(Date.now(), JSON.stringify([...this.#unrecorded]), limits.mail.atOnce);
+    for (const { id, recipient, subject, body, attempts } of found) {
+      const error = await this.#send({ to: recipient, subject, text: body });
+      if (error !== null) this.#onError(error, id);
+      this.#unrecorded.add(id);
+      void this.#writes
+        .commit({
+          what: 'the outcome of a message',
+          id,
+          write: () => this.#record(id, attempts, error),
+          instead: [{ what: 'the end of a message', id, write: () => this.#giveUp(id) }],
+        })
+        .then((outcome) => outcome === 'written' && this.#unrecorded.delete(id));
     }
+  }
+
+  /** Resolves to what went wrong; null when the mail server took it. */
+  async #send(mail: { to: string; subject: string; text: string }): Promise<Error | null> {
+    try {
+      await this.#transport?.sendMail(mail);
+      return null;
+    } catch (error) {
+      return error instanceof Error
+        ? error
+        : new Error('The mail server cannot be reached.', { cause: error });
+    }
+  }
+
+  #record(id: string, attempts: number, error: Error | null): void {
+    if (error === null) {
+      this.#db
+        .prepare('update outbox set sent_at = ?, attempts = attempts + 1, error = null where id = ?')
+        .run(Date.now(), id);
+      return;
+    }
+    const waitMs = retryMs[attempts] ?? retryMs.at(-1) ?? everyMs;
+    this.#db
+      .prepare('update outbox set attempts = attempts + 1, next_at = ?, error = ? where id = ?')
+      .run(Date.now() + waitMs, error.message.slice(0, 500), id);
+  }
+
+  /** It is not sent again before the sweeper removes it. */
+  #giveUp(id: string): void {
+    this.#db.prepare('update outbox set next_at = ? where id = ?').run(Date.now() + limits.mail.keptMs, id);
   }
 }

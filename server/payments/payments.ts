@@ -393,6 +393,7 @@ export class Payments {
     const amount = `${(order.amountCents / 100).toFixed(2)} ${order.currency.toUpperCase()}`;
     const what = order.kind === 'package' ? `${order.credits} credits` : `the plan "${order.item}"`;
     this.#deps.outbox.send({
+      tenant: user.tenant,
       to: user.email,
       subject: 'Your payment has arrived',
       text: `Thank you. We have received ${amount} for ${what}. Your order is ${order.id}.\n`,

@@ -9,6 +9,7 @@ import { MailedTokens } from '../accounts/mailed-tokens.ts';
 import { SessionStore } from '../accounts/session-store.ts';
 import { UserStore } from '../accounts/user-store.ts';
 import { AuditLog, system } from '../audit/audit-log.ts';
+import { DurableWrites } from '../db/durable-writes.ts';
 import { openDatabase } from '../db/open.ts';
 import { DiskSpace } from '../files/disk-space.ts';
 import { LocalFiles } from '../files/local-files.ts';
@@ -58,6 +59,7 @@ beforeEach(() => {
   const jobStore = new JobStore(db, vault);
   const usage = new UsageStore(db, (error) => problems.push(error));
   const onError = (error: unknown): void => void problems.push(error);
+  const writes = new DurableWrites({ atomically: (work) => ledger.atomically(work), onError });
   const jobs = new Jobs({
     store: jobStore,
     ledger,
@@ -66,6 +68,7 @@ beforeEach(() => {
     directory,
     features: new Map(),
     emit: () => undefined,
+    writes,
     onError,
   } as unknown as JobParts);
   const prompts = new HistoryStore(db, vault);
@@ -80,7 +83,7 @@ beforeEach(() => {
     sessions: new SessionStore(db),
     mailedTokens: new MailedTokens(db),
     invitations: new InvitationStore(db),
-    outbox: new Outbox(db, null, onError),
+    outbox: new Outbox({ db, transport: null, writes, onError }),
     idempotency: new IdempotencyStore(db, vault),
     uploads: new Uploads({
       store: new UploadStore(db),

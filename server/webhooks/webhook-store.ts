@@ -29,6 +29,11 @@ export interface Delivery {
   readonly error: string | null;
 }
 
+/** A delivery whose time has come, and whose it is. */
+export interface DueDelivery extends Delivery {
+  readonly tenant: string;
+}
+
 interface Row extends Omit<Webhook, 'events'> {
   readonly events: string;
 }
@@ -128,14 +133,21 @@ export class WebhookStore {
     return id;
   }
 
-  /** The oldest delivery that is due, for each endpoint. */
-  due(now: number): Delivery[] {
+  /** The oldest delivery that is due, for each endpoint; without those named. */
+  due(now: number, except: readonly string[] = []): DueDelivery[] {
     return this.#sql
-      .prepare<[number], Delivery>(
-        `${deliveryColumns} where id in
-           (select min(id) from webhook_deliveries where next_at is not null and next_at <= ? group by webhook)`,
+      .prepare<[number, string], DueDelivery>(
+        `select due.*, webhooks.tenant from (${deliveryColumns} where id in
+           (select min(id) from webhook_deliveries where next_at is not null and next_at <= ?
+              and id not in (select value from json_each(?)) group by webhook)) due
+         join webhooks on webhooks.id = due.webhook`,
       )
-      .all(now);
+      .all(now, JSON.stringify(except));
+  }
+
+  /** It is not sent again. */
+  giveUp(id: string): void {
+    this.#sql.prepare('update webhook_deliveries set next_at = null where id = ?').run(id);
   }
 
   /** Newest first. */

@@ -2,12 +2,19 @@ import type { Static } from 'typebox';
 import type { EngineStatus } from '../../../gpu/engine-care.ts';
 import type { GpuStatus } from '../../../gpu/gpu.ts';
 import type { ModelStatus } from '../../../gpu/model-book.ts';
+import type { WritesStatus } from '../../db/durable-writes.ts';
 import type { Alert } from '../../contract/console.ts';
+
+/** A write that waits longer than this is no hiccup. */
+const patienceMs = 5_000;
 
 interface Condition {
   readonly gpu: Pick<GpuStatus, 'readable' | 'declared' | 'dirty'>;
   readonly engines: readonly Pick<EngineStatus, 'id' | 'title' | 'health' | 'failure'>[];
   readonly models: readonly Pick<ModelStatus, 'id' | 'spilled'>[];
+  readonly writes: WritesStatus;
+  /** Wall-clock milliseconds. */
+  readonly now: number;
   readonly tenantsProblem: string | null;
   readonly tunnelFailure: string | null;
   /** Why the settings in config.json are not in effect. */
@@ -72,6 +79,24 @@ export function alertsOf(now: Condition): Static<typeof Alert>[] {
       page: '/models',
     });
   }
+  const { waiting, waitingSince, lost } = now.writes;
+  if (waitingSince !== null && now.now - waitingSince > patienceMs)
+    alerts.push({
+      id: 'storage:waiting',
+      level: 'error',
+      title: 'The disk does not take what has to be recorded',
+      advice: `${waiting} ends of requests, jobs and messages wait for it, and are written as soon as it does. Look whether the disk is full.`,
+      page: '/about',
+    });
+  const lostOnes = Object.entries(lost);
+  if (lostOnes.length > 0)
+    alerts.push({
+      id: 'storage:lost',
+      level: 'error',
+      title: 'Some things could not be recorded',
+      advice: `Since the start: ${lostOnes.map(([what, count]) => `${what} (${count})`).join(', ')}. The log has the reason for each; please report it. Credits that were held were given back.`,
+      page: '/about',
+    });
   if (now.tenantsProblem !== null)
     alerts.push({
       id: 'tenants:file',

@@ -4,7 +4,7 @@ import { Type } from 'typebox';
 import type { OperatorDeps } from './operator-context.ts';
 
 /** GET /metrics in Prometheus' text format. */
-export const metricsRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, { gpu }) => {
+export const metricsRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, { gpu, writes }) => {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry, prefix: 'kilnhouse_' });
@@ -45,6 +45,17 @@ export const metricsRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app
     buckets: [0.5, 1, 2, 5, 10, 20, 60, 120],
     registers,
   });
+  const writesWaiting = new Gauge({
+    name: 'kilnhouse_writes_waiting',
+    help: 'Records that wait for the disk to take them',
+    registers,
+  });
+  const writesLost = new Counter({
+    name: 'kilnhouse_writes_lost_total',
+    help: 'Records that can never be written, by what they were to record',
+    labelNames: ['what'],
+    registers,
+  });
   const unsubscribe = gpu.scheduler.onDecision(({ type, modelId, tookMs }) => {
     if (tookMs !== null && modelId !== null) swaps.observe({ model: modelId, what: type }, tookMs / 1000);
   });
@@ -65,6 +76,10 @@ export const metricsRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app
       memory.set({ of: 'budget' }, budgetBytes);
       memory.set({ of: 'reserved' }, reservedBytes);
       memory.set({ of: 'others' }, othersBytes);
+      const { waiting: notYetWritten, lost } = writes.status();
+      writesWaiting.set(notYetWritten);
+      writesLost.reset();
+      for (const [what, count] of Object.entries(lost)) writesLost.inc({ what }, count);
       decisions.reset();
       for (const [type, count] of gpu.scheduler.counts()) decisions.inc({ type }, count);
       for (const model of gpu.models()) {

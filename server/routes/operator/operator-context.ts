@@ -3,6 +3,7 @@ import type { Gpu } from '../../../gpu/gpu.ts';
 import type { Pause } from '../../../gpu/pause.ts';
 import type { Admission } from '../../admission/admission.ts';
 import type { Company } from '../../accounts/company.ts';
+import type { DurableWrites } from '../../db/durable-writes.ts';
 import type { Backups } from '../../backup/backups.ts';
 import type { Found } from '../../config/discovery.ts';
 import type { LiveSettings } from '../../config/live-settings.ts';
@@ -44,6 +45,7 @@ export interface OperatorDeps extends ExportDeps {
   readonly modelsFolder: string;
   readonly discover: () => Promise<Found>;
   readonly webhooks: WebhookStore;
+  readonly writes: DurableWrites;
   readonly pagesFolder: string;
   /** Ends the appliance so that whoever started it starts it again; null where nobody would. */
   readonly restart: (() => void) | null;

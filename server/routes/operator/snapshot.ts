@@ -77,6 +77,7 @@ type Sources = Pick<
   | 'tenants'
   | 'tenantsFile'
   | 'admission'
+  | 'writes'
   | 'version'
   | 'demo'
   | 'lan'
@@ -88,13 +89,18 @@ export function currentAlerts({
   gpu,
   tunnel,
   tenantsFile,
+  writes,
   lan,
-}: Pick<Sources, 'configuration' | 'gpu' | 'tunnel' | 'tenantsFile' | 'lan'>): Static<typeof Alert>[] {
+}: Pick<Sources, 'configuration' | 'gpu' | 'tunnel' | 'tenantsFile' | 'writes' | 'lan'>): Static<
+  typeof Alert
+>[] {
   const { state, problem } = tunnel.status();
   return alertsOf({
     gpu: gpu.status(),
     engines: gpu.engines(),
     models: gpu.models(),
+    writes: writes.status(),
+    now: Date.now(),
     tenantsProblem: tenantsFile.problem(),
     tunnelFailure:
       state === 'failed' || state === 'reconnecting' ? (problem ?? 'It lost its connection.') : null,

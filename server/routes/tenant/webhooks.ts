@@ -24,7 +24,7 @@ const config = { only: 'admin' } as const;
 
 /** Endpoints of the tenant's own that are told of events. */
 export const webhookRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
-  const { webhooks, audit, idempotency, ledger, webhookAllowed } = deps;
+  const { webhooks, admission, audit, idempotency, ledger, webhookAllowed } = deps;
 
   app.get(
     '/api/v1/webhooks',
@@ -113,6 +113,7 @@ export const webhookRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
     },
     async (request, reply) => {
       const { id } = own(request, request.params.id);
+      admission.countRequest(identityOf(request).tenant);
       const delivery = webhooks.enqueue(id, newId('event'), 'test', { message: 'This is a test.' });
       return reply.status(202).send(success({ delivery }));
     },
@@ -150,6 +151,7 @@ export const webhookRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
       const { id } = own(request, request.params.id);
       const found = webhooks.deliveries(id, 1_000).find((one) => one.id === request.params.delivery);
       if (!found) throw new ApiError('not_found', 'There is no such delivery.');
+      admission.countRequest(identityOf(request).tenant);
       webhooks.replay(found);
       return reply.status(202).send(success(null, 'It is sent again.'));
     },
