@@ -89,6 +89,12 @@ export class EngineCare {
     await this.#refresh(id, engine);
   }
 
+  /** Something ended late, so what the engine holds may not be what is counted: it is asked, where it is up. */
+  recount(id: string): void {
+    if (this.#health.get(id)?.state !== 'ready') return;
+    this.#refresh(id, this.#engine(id)).catch(() => this.#check(id));
+  }
+
   logs(id: string): readonly LogLine[] {
     return this.#engine(id).logs();
   }
@@ -205,8 +211,12 @@ export class EngineCare {
     const { book, scheduler, closing } = this.#options;
     const signal = AbortSignal.any([closing, AbortSignal.timeout(timing.listMs)]);
     book.offered(engine, await engine.models(signal));
+    const before = this.#phasesOf(id);
+    const loaded = await engine.loaded(signal);
+    // An answer from before a load or unload says nothing of what is held after it; the next look is in a minute.
+    if (this.#phasesOf(id) !== before) return;
     const held = new Set<string>();
-    for (const { key, slots } of await engine.loaded(signal)) {
+    for (const { key, slots } of loaded) {
       const model = book.find(id, key);
       if (!model) continue;
       held.add(model.id);
@@ -221,6 +231,13 @@ export class EngineCare {
       'unloaded by somebody else',
     );
     scheduler.pump();
+  }
+
+  /** Which residencies an engine has, and how far each is: two equal answers mean that nothing changed between. */
+  #phasesOf(id: string): string {
+    return this.#residentsOf(id)
+      .map(({ instance, phase }) => `${instance} ${phase}`)
+      .join();
   }
 
   #residentsOf(id: string): Resident[] {

@@ -22,7 +22,8 @@ import { type Fit, fitMatrix } from './vram/fit.ts';
 import type { BudgetLimits } from './vram/budget.ts';
 import type { Standing } from './vram/explain.ts';
 import type { Policy } from './vram/policy.ts';
-import { type QueueLimits, Scheduler } from './vram/scheduler.ts';
+import type { QueueLimits } from './vram/bounds.ts';
+import { Scheduler } from './vram/scheduler.ts';
 import type { Mode } from './vram/state.ts';
 import type { Lane } from './vram/work.ts';
 
@@ -139,9 +140,10 @@ export class Gpu {
       policy: options.policy,
       limits: options.queue,
       effects: {
-        load: (modelId) => this.#memory.load(modelId),
+        load: (modelId, signal) => this.#memory.load(modelId, signal),
         unload: (modelId, after) => this.#memory.unload(modelId, after),
         prewarm: (modelId) => this.#memory.prewarm(modelId),
+        recheck: (modelId) => this.#memory.recheck(modelId),
       },
     });
     const { scheduler, telemetry } = this;
@@ -171,6 +173,7 @@ export class Gpu {
       closing,
       log,
       onEngineEnded: (engineId, reason) => this.#care.lost(engineId, reason),
+      onDoubt: (engineId) => this.#care.recount(engineId),
     });
   }
 
@@ -401,8 +404,13 @@ export class Gpu {
     return {
       engine: this.#book.engineOf(model),
       modelKey: model.key,
-      succeeded: () => this.#succeeded(model, (performance.now() - began) / Math.max(units, 0.01)),
-      failed: (error) => this.#care.troubled(model.engineId, model.id, error),
+      // How work on a lost model ends late says nothing of the engine that came after.
+      succeeded: () => {
+        if (grant.isCurrent()) this.#succeeded(model, (performance.now() - began) / Math.max(units, 0.01));
+      },
+      failed: (error) => {
+        if (grant.isCurrent()) this.#care.troubled(model.engineId, model.id, error);
+      },
       end: () => {
         timings.runMs = performance.now() - began;
         timings.gpuMs = grant.end();

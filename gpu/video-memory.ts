@@ -19,6 +19,8 @@ export interface VideoMemoryOptions {
   readonly log: GpuLog;
   /** An engine was ended because it would not unload: whatever else it held is gone too. */
   readonly onEngineEnded: (engineId: string, reason: string) => void;
+  /** What an engine holds may not be what is counted any more. */
+  readonly onDoubt: (engineId: string) => void;
 }
 
 /** Video memory as it really is: loads and unloads with the card read before and after, and the budget kept true. */
@@ -51,8 +53,8 @@ export class VideoMemory implements Effects {
     return this.#dirty;
   }
 
-  /** Loads a model and measures what it took. */
-  async load(modelId: string): Promise<{ vramBytes: number | null }> {
+  /** Loads a model and measures what it took; a load that was given up (the signal) is not begun, and not measured. */
+  async load(modelId: string, signal: AbortSignal): Promise<{ vramBytes: number | null }> {
     const { book, telemetry, closing } = this.#options;
     const model = book.get(modelId);
     if (!model) throw new EngineError('model_missing', modelId);
@@ -61,10 +63,12 @@ export class VideoMemory implements Effects {
     try {
       await engine.ensureReady(closing);
       const before = await this.#usedBytes();
+      signal.throwIfAborted();
       const began = performance.now();
-      const { slots } = await engine.load(model.key, closing);
+      const { slots } = await engine.load(model.key, AbortSignal.any([closing, signal]));
       const tookMs = performance.now() - began;
       const after = await this.#usedBytes();
+      signal.throwIfAborted();
       book.setSlots(model, slots);
       const grown = before === null || after === null ? null : after - before;
       return { vramBytes: book.loaded(model, tookMs, grown) };
@@ -92,6 +96,11 @@ export class VideoMemory implements Effects {
     } finally {
       stopWatching();
     }
+  }
+
+  recheck(modelId: string): void {
+    const model = this.#options.book.get(modelId);
+    if (model) this.#options.onDoubt(model.engineId);
   }
 
   prewarm(modelId: string): void {

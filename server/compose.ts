@@ -13,7 +13,7 @@ import { processes } from '../gpu/supervisor/processes.ts';
 import { childEnv } from '../gpu/supervisor/child-env.ts';
 import { Supervisor } from '../gpu/supervisor/supervisor.ts';
 import { defaultPolicy, type Policy } from '../gpu/vram/policy.ts';
-import { defaultQueueLimits, type QueueLimits } from '../gpu/vram/scheduler.ts';
+import { defaultQueueLimits, type QueueLimits } from '../gpu/vram/bounds.ts';
 import type { Database } from 'better-sqlite3';
 import type { Logger } from 'pino';
 import { AccessTokens } from './accounts/access-token.ts';

@@ -5,7 +5,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { Gpu } from '../gpu/gpu.ts';
 import { Measurements } from '../gpu/measurements.ts';
 import { defaultPolicy } from '../gpu/vram/policy.ts';
-import { defaultQueueLimits } from '../gpu/vram/scheduler.ts';
+import { defaultQueueLimits } from '../gpu/vram/bounds.ts';
 import { testMachine, type TestMachine } from './engines.ts';
 
 /* P5, F17, F27: engines that fall silent, with bounds short enough to wait for. */

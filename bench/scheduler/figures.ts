@@ -12,6 +12,8 @@ export interface Figures {
   readonly imageP50: number;
   readonly imageP95: number;
   readonly worst: number;
+  /** The longest wait of a picture in any of the runs. */
+  readonly imageWorst: number;
   readonly jain: number;
   /** When the hog's last image was done, in seconds; NaN without a hog, Infinity if it was not. */
   readonly hogDone: number;
@@ -33,6 +35,7 @@ export function figuresOf(contestant: Contestant, scenario: Scenario, seeds: rea
     imageP50: mean((f) => f.imageP50),
     imageP95: mean((f) => f.imageP95),
     worst: mean((f) => f.worst),
+    imageWorst: Math.max(...runs.map((f) => f.imageWorst)),
     jain: mean((f) => f.jain),
     hogDone: mean((f) => f.hogDone),
   };
@@ -57,6 +60,7 @@ function measure(run: Run): Omit<Figures, 'policy'> {
     imageP50: quantile(image, 0.5),
     imageP95: quantile(image, 0.95),
     worst: Math.max(text.at(-1) ?? 0, image.at(-1) ?? 0),
+    imageWorst: image.at(-1) ?? 0,
     jain: jainOf(run),
     hogDone: hog.length === 0 ? Number.NaN : Math.max(...hog.map(({ finishedAt }) => finishedAt ?? Infinity)),
   };

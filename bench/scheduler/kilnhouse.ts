@@ -1,3 +1,4 @@
+import { overflow, type QueueLimits } from '../../gpu/vram/bounds.ts';
 import { plan } from '../../gpu/vram/plan.ts';
 import type { Policy } from '../../gpu/vram/policy.ts';
 import { SchedulerState } from '../../gpu/vram/state.ts';
@@ -6,16 +7,11 @@ import type { Contestant, World } from './world.ts';
 
 const gib = 1024 ** 3;
 
-export interface Bounds {
-  /** Interactive work that may wait, in GPU seconds: all tenants together, and of one. */
-  readonly interactiveSeconds: number;
-}
-
 /** The plan() that runs in production, on the world of the simulation. */
 export function kilnhouse(
   name: string,
   policy: Policy,
-  bounds: Bounds,
+  bounds: QueueLimits,
   bytes = { text: 5, image: 4 },
   loads = { text: 1, image: 1 },
 ): Contestant {
@@ -40,7 +36,6 @@ export function kilnhouse(
         });
       }
       const jobs = new Map<string, Job>();
-      let interactiveMs = 0;
       let wakeAt: number | null = null;
       const nowMs = (): number => world.now * 1000;
       const settle = (): void => {
@@ -57,8 +52,7 @@ export function kilnhouse(
             if (action.type === 'grant') {
               const job = jobs.get(action.workId);
               if (!job) throw new Error('granted what nobody asked for');
-              const { work } = state.grant(action.workId, nowMs());
-              if (work.lane === 'interactive') interactiveMs -= work.costMs;
+              state.grant(action.workId, nowMs());
               world.start(job);
             } else if (action.type === 'load') {
               const kind = action.modelId as Kind;
@@ -67,12 +61,13 @@ export function kilnhouse(
               world.after(costs[kind].load * loads[kind], () => state.move(kind, 'ready', nowMs()));
             } else if (action.type === 'unload') {
               const kind = action.modelId as Kind;
-              state.move(kind, 'unloading', nowMs(), action.drainFor);
+              state.move(kind, 'unloading', nowMs(), action);
+              const leaving = state.residents.get(kind);
               world.countSwap();
               world.spend(costs[kind].stop);
-              world.after(costs[kind].stop, () => state.release(kind));
+              world.after(costs[kind].stop, () => leaving && state.release(leaving));
             } else if (action.type === 'drain') {
-              state.move(action.modelId, 'draining', nowMs(), action.drainFor);
+              state.move(action.modelId, 'draining', nowMs(), action);
             } else state.move(action.modelId, 'ready', nowMs());
           }
         }
@@ -81,10 +76,7 @@ export function kilnhouse(
         arrived(job) {
           const costMs = (costs[job.kind].run * 1000) / costs[job.kind].slots;
           const lane = job.batch ? 'batch' : 'interactive';
-          if (lane === 'interactive' && interactiveMs + costMs > bounds.interactiveSeconds * 1000) {
-            return world.refuse(job);
-          }
-          if (lane === 'interactive') interactiveMs += costMs;
+          if (overflow(state.queue, { tenant: job.tenant, lane, costMs }, bounds)) return world.refuse(job);
           const id = String(job.id);
           jobs.set(id, job);
           state.enqueue({

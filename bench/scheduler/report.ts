@@ -1,12 +1,13 @@
+import { defaultQueueLimits } from '../../gpu/vram/bounds.ts';
 import { defaultPolicy } from '../../gpu/vram/policy.ts';
 import { printTable } from '../table.ts';
 import { baselines } from './baselines.ts';
 import { type Figures, figuresOf } from './figures.ts';
 import { kilnhouse } from './kilnhouse.ts';
-import { scenarios } from './workload.ts';
+import { company, costs, scenarios } from './workload.ts';
 
 const seeds = Array.from({ length: 16 }, (_, i) => i + 1);
-const bounds = { interactiveSeconds: 150 };
+const bounds = defaultQueueLimits;
 
 /** The comparison with the peers' policies, and what the goals say of it. */
 export function reportScheduler(): void {
@@ -103,6 +104,12 @@ function judge(scenario: string, rows: readonly Figures[]): void {
       ours.imageP95 <= 120,
     );
   }
+  if (scenario === 'E') {
+    say(
+      `no picture waits longer than the maximum wait and the swap (${ours.imageWorst.toFixed(0)} of ${companyBoundS} s)`,
+      ours.imageWorst <= companyBoundS && ours.refused === 0,
+    );
+  }
   if (scenario === 'D') {
     const peer = others.find(({ policy }) => policy.startsWith('Ollama'))?.textP95 ?? 0;
     say(
@@ -115,6 +122,10 @@ function judge(scenario: string, rows: readonly Figures[]): void {
     );
   }
 }
+
+/** The longest that a picture of the company may wait: its class's bound, the longest stream, and the swap. */
+export const companyBoundS =
+  defaultPolicy.maxWaitMs.interactive / 1000 + company.streamS[1] + costs.text.stop + costs.image.load;
 
 function percent(gain: number, rivals: readonly number[]): string {
   return rivals.length === 0 ? 'no rival' : `${(gain * 100).toFixed(0)} %`;

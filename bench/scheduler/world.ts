@@ -43,6 +43,7 @@ export class World {
   /** True where the contestant keeps account of what is resident itself, and both may be. */
   together = false;
   readonly #timers: Timer[] = [];
+  readonly #jobs: Job[] = [];
   readonly #started = new Map<number, number>();
   readonly #finished = new Map<number, number>();
   readonly #refused = new Set<number>();
@@ -76,6 +77,7 @@ export class World {
       this.running.delete(job.id);
       this.#finished.set(job.id, this.now);
       this.#reactions.finished(job);
+      this.#follow(job);
     });
   }
 
@@ -85,6 +87,18 @@ export class World {
 
   refuse(job: Job): void {
     this.#refused.add(job.id);
+    this.#follow(job);
+  }
+
+  #follow(job: Job): void {
+    const next = job.next?.(this.now);
+    if (next) this.#expect(next);
+  }
+
+  #expect(job: Job): void {
+    if (job.arrivesAt >= costs.horizon) return;
+    this.#jobs.push(job);
+    this.after(job.arrivesAt - this.now, () => this.#reactions.arrived(job));
   }
 
   /** Stops what is resident and loads the other; nothing may be running. */
@@ -111,14 +125,14 @@ export class World {
 
   run(contestant: Contestant, jobs: readonly Job[]): Run {
     this.#reactions = contestant.attach(this);
-    for (const job of jobs) this.after(job.arrivesAt, () => this.#reactions.arrived(job));
+    for (const job of jobs) this.#expect(job);
     for (let timer = this.#timers.shift(); timer && timer.at <= costs.horizon; timer = this.#timers.shift()) {
       this.now = timer.at;
       timer.fire();
       this.#reactions.settle?.();
     }
     return {
-      outcomes: jobs.map((job) => ({
+      outcomes: this.#jobs.map((job) => ({
         job,
         startedAt: this.#started.get(job.id) ?? null,
         finishedAt: this.#finished.get(job.id) ?? null,

@@ -5,6 +5,7 @@ import type { Work } from './work.ts';
 
 /** Why work waits: one code for each state of the scheduler, the same words for tenant and operator. */
 export const reasons = {
+  next_in_line: 'The model is loaded; this is next.',
   engine_busy: 'The model is loaded; everyone ahead is served first.',
   fair_share: 'The model is loaded; tenants who had less of the GPU lately take their turn first.',
   tenant_concurrency: 'This tenant already runs as many requests at once as its plan allows.',
@@ -49,7 +50,7 @@ export function explain(state: SchedulerState, now: number, policy: Policy): Sta
         work,
         position: ahead + 1,
         etaMs: outlook.delayMs === null ? null : outlook.delayMs + rounds * facts.runMs,
-        reason: outlook.reason ?? reasonOnResident(state, work, overtaken),
+        reason: outlook.reason ?? reasonOnResident(state, work, ahead, overtaken),
       });
       ahead += 1;
     }
@@ -57,8 +58,9 @@ export function explain(state: SchedulerState, now: number, policy: Policy): Sta
   return standings;
 }
 
-function reasonOnResident(state: SchedulerState, work: Work, overtaken: boolean): Reason {
+function reasonOnResident(state: SchedulerState, work: Work, ahead: number, overtaken: boolean): Reason {
   if ((state.tenant(work.tenant)?.running ?? 0) >= work.concurrency) return 'tenant_concurrency';
+  if (ahead === 0) return 'next_in_line';
   return overtaken ? 'fair_share' : 'engine_busy';
 }
 
@@ -77,7 +79,8 @@ function outlookOf(
   }
   if (resident) {
     // It is leaving for another model: there, a visit, and back.
-    const guest = resident.drainFor === null ? undefined : state.models.get(resident.drainFor);
+    const drainFor = resident.leaving?.drainFor ?? null;
+    const guest = drainFor === null ? undefined : state.models.get(drainFor);
     const visitMs = guest ? guest.loadMs + guest.runMs + guest.unloadMs : 0;
     return { delayMs: facts.unloadMs + visitMs + facts.loadMs, reason: 'swap_in_progress' };
   }

@@ -116,6 +116,38 @@ describe('what is loaded', () => {
     ]);
   });
 
+  test('an engine that holds one model at a time is never given a second, whoever loads or finds it', () => {
+    const state = card();
+    for (const id of ['a', 'b']) state.models.set(id, facts(id, 1, { engineId: 'webui', exclusive: true }));
+    resident(state, 'a');
+    expect(() => state.beginLoad('b', 1)).toThrow('no room for b');
+    state.adopt('b', 1);
+    expect([...state.residents.keys()]).toEqual(['a']);
+  });
+
+  test('other programs take memory: what is pinned leaves last', () => {
+    const state = card();
+    state.models.set('small', facts('small', 2, { pinned: true }));
+    resident(state, 'small', 0);
+    resident(state, 'image', 5);
+    state.budgetBytes = 4 * gib;
+    expect(actions(state, 6)).toEqual([
+      { type: 'unload', modelId: 'image', cause: 'over_budget', drainFor: null },
+    ]);
+  });
+
+  test('an unused model leaves after its time, though somebody waits for one that cannot come', () => {
+    const state = card();
+    resident(state, 'text');
+    state.models.set('huge', facts('huge', 40));
+    state.enqueue(work('huge', 0));
+    const policy = { ...defaultPolicy, idleUnloadMs: 60_000 };
+    expect(plan(state, 59_000, policy)).toEqual({ actions: [], wakeAt: 60_000 });
+    expect(actions(state, 60_000, policy)).toEqual([
+      { type: 'unload', modelId: 'text', cause: 'idle_timeout', drainFor: null },
+    ]);
+  });
+
   test('the smallest needless victim stays', () => {
     const state = card();
     state.models.set('tiny', facts('tiny', 1));
@@ -140,6 +172,8 @@ describe('when a swap happens', () => {
     return state;
   }
 
+  const forImage = { cause: 'max_wait', drainFor: 'image' } as const;
+
   test('a serving model is not evicted while the decision ripens', () => {
     expect(actions(contested(), 1_000)).toEqual([]);
   });
@@ -153,20 +187,37 @@ describe('when a swap happens', () => {
     ]);
   });
 
+  test('J5: while a visit holds up who is overdue, nothing is loaded that would hold it up longer', () => {
+    const state = card();
+    state.models.set('large', facts('large', 7));
+    resident(state, 'small', 100_000);
+    state.enqueue(work('small', 100_000, { tenant: 'user' }));
+    state.enqueue(work('large', 0, { tenant: 'patient' }));
+    state.enqueue(work('image', 100_000, { tenant: 'painter' }));
+    // The image would fit beside the small model, and its visit would be one more to wait for.
+    const [grant, ...others] = actions(state, 100_001);
+    expect([grant?.type, others]).toEqual(['grant', []]);
+    // What leaves the room that was meant for the overdue model is loaded all the same.
+    state.models.set('large', facts('large', 6));
+    state.models.set('tiny', facts('tiny', 1));
+    state.enqueue(work('tiny', 100_000, { tenant: 'other' }));
+    expect(actions(state, 100_001)).toEqual([{ type: 'load', modelId: 'tiny', cause: 'work_waiting' }]);
+  });
+
   test('V4: requests for a draining model wait, and the drain ends in its unload', () => {
     const state = contested();
-    state.move('text', 'draining', 0, 'image');
+    state.move('text', 'draining', 0, forImage);
     state.enqueue(work('text', 1, { tenant: 'late' }));
     expect(actions(state, 2)).toEqual([]);
     for (const id of state.leases.keys()) state.finish(id, 3);
     expect(actions(state, 4)).toEqual([
-      { type: 'unload', modelId: 'text', cause: 'work_waiting', drainFor: 'image' },
+      { type: 'unload', modelId: 'text', cause: 'max_wait', drainFor: 'image' },
     ]);
   });
 
   test('a drain is called off when nobody wants the other model any more', () => {
     const state = contested();
-    state.move('text', 'draining', 0, 'image');
+    state.move('text', 'draining', 0, forImage);
     const image = state.queue.all().find(({ modelId }) => modelId === 'image');
     state.cancel(image?.id ?? '');
     expect(actions(state, 1)[0]).toEqual({ type: 'reopen', modelId: 'text' });
@@ -175,9 +226,8 @@ describe('when a swap happens', () => {
   test('room that was made for a model is kept for it', () => {
     const state = contested();
     for (const id of state.leases.keys()) state.finish(id, 1);
-    state.move('text', 'draining', 1, 'image');
-    state.move('text', 'unloading', 2, 'image');
-    state.release('text');
+    state.move('text', 'draining', 1, forImage);
+    state.release(state.move('text', 'unloading', 2, forImage));
     // Text has more and older waiters by now, and still it is the image's turn.
     expect(actions(state, 500_000)).toEqual([{ type: 'load', modelId: 'image', cause: 'work_waiting' }]);
   });
@@ -310,7 +360,7 @@ describe('what waiters are told', () => {
     state.enqueue(work('image', 2, { tenant: 'guest' }));
     const standings = explain(state, 3, defaultPolicy);
     expect(standings.map(({ work: { tenant }, reason }) => [tenant, reason])).toEqual([
-      ['guest', 'engine_busy'],
+      ['guest', 'next_in_line'],
       ['hog', 'fair_share'],
     ]);
   });

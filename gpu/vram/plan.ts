@@ -1,33 +1,12 @@
 import type { Policy } from './policy.ts';
-import type { ModelFacts, Resident, SchedulerState } from './state.ts';
-import type { Lane, TenantLines, Work } from './work.ts';
-
-/** Why a model leaves or arrives; recorded with the decision and shown to the operator. */
-export type Cause =
-  | 'work_waiting'
-  | 'swap_pays'
-  | 'max_wait'
-  | 'idle_victim'
-  | 'over_budget'
-  | 'paused'
-  | 'idle_timeout'
-  | 'operator';
+import type { Cause, Leaving, ModelFacts, Resident, SchedulerState } from './state.ts';
+import { type Lane, type Line, type TenantLines, waitsSince, type Work } from './work.ts';
 
 export type Action =
   | { readonly type: 'grant'; readonly workId: string }
   | { readonly type: 'load'; readonly modelId: string; readonly cause: Cause }
-  | {
-      readonly type: 'drain';
-      readonly modelId: string;
-      readonly cause: Cause;
-      readonly drainFor: string | null;
-    }
-  | {
-      readonly type: 'unload';
-      readonly modelId: string;
-      readonly cause: Cause;
-      readonly drainFor: string | null;
-    }
+  | ({ readonly type: 'drain'; readonly modelId: string } & Leaving)
+  | ({ readonly type: 'unload'; readonly modelId: string } & Leaving)
   | { readonly type: 'reopen'; readonly modelId: string };
 
 export interface Plan {
@@ -52,8 +31,8 @@ export function plan(state: SchedulerState, now: number, policy: Policy): Plan {
     shrink(state, actions);
   } else if (state.mode === 'running' && state.canLoad) {
     // Before new leases are given: a slot that just fell free is the moment to leave.
-    wakeAt =
-      state.queue.size > 0 ? makeRoom(state, now, policy, actions) : retire(state, now, policy, actions);
+    if (!operatorsLoad(state, actions)) wakeAt = makeRoom(state, now, policy, actions);
+    if (actions.length === 0) wakeAt = sooner(wakeAt, retire(state, now, policy, actions));
   }
   if (actions.length === 0 && state.mode === 'running') grants(state, now, policy, actions);
   return { actions, wakeAt: wakeAt === Number.POSITIVE_INFINITY ? null : wakeAt };
@@ -69,35 +48,52 @@ function emptyTheCard(state: SchedulerState): Action[] {
   return actions;
 }
 
-/** Fills free slots of models whose door is open, tenant by tenant. */
+function sooner(a: number | null, b: number | null): number | null {
+  return a === null || b === null ? (a ?? b) : Math.min(a, b);
+}
+
+/**
+ * Fills free slots of models whose door is open, tenant by tenant. Where a tenant may run no more than a few at once,
+ * its models compete for them: the line that waits longest goes first, or chat would keep pictures out for ever.
+ */
 function grants(state: SchedulerState, now: number, policy: Policy, actions: Action[]): void {
-  let turns: Turns | undefined;
-  for (const resident of state.residents.values()) {
-    if (resident.phase !== 'ready' || state.queue.count(resident.modelId) === 0) continue;
-    let free = state.model(resident.modelId).slots - resident.running;
-    if (free <= 0) continue;
-    turns ??= new Turns(state);
-    for (; free > 0; free -= 1) {
-      const work = nextFor(state, resident.modelId, now, policy, turns);
-      if (!work) break;
-      turns.take(work);
-      actions.push({ type: 'grant', workId: work.id });
+  const open: { readonly modelId: string; free: number }[] = [];
+  for (const { modelId, phase, running } of state.residents.values()) {
+    const free = state.model(modelId).slots - running;
+    if (phase === 'ready' && free > 0 && state.queue.count(modelId) > 0) open.push({ modelId, free });
+  }
+  if (open.length === 0) return;
+  const turns = new Turns(state, now);
+  for (;;) {
+    let best: { readonly work: Work; readonly at: (typeof open)[number]; readonly dueAt: number } | undefined;
+    for (const at of open) {
+      const work = at.free > 0 ? nextFor(state, at.modelId, now, policy, turns) : undefined;
+      if (!work) continue;
+      // Batch work counts as if it had come so much later, as it does within a model.
+      const dueAt = turns.waitsSince(work) + (work.lane === 'batch' ? policy.batchTurnMs : 0);
+      if (!best || dueAt < best.dueAt) best = { work, at, dueAt };
     }
+    if (!best) return;
+    best.at.free -= 1;
+    turns.take(best.work);
+    actions.push({ type: 'grant', workId: best.work.id });
   }
 }
 
-/** The tenants' shares as they will be once the grants of this plan are applied. */
+/** The tenants' shares and lines as they will be once the grants of this plan are applied. */
 class Turns {
   readonly #state: SchedulerState;
-  readonly #taken = new Map<string, { virtualMs: number; running: number }>();
-  /** How far into each tenant's line this plan has already reached. */
-  readonly #heads = new Map<readonly Work[], number>();
-
+  readonly #now: number;
   readonly #capped: boolean;
+  readonly #taken = new Map<string, { virtualMs: number; running: number }>();
+  /** How far into each line this plan has already reached, and as the how-manyeth turn of all it did so last. */
+  readonly #heads = new Map<Line, { index: number; turn: number }>();
+  #turn = 0;
 
   /** `capped` leaves out tenants that run all they may; looking ahead wants them in their place. */
-  constructor(state: SchedulerState, capped = true) {
+  constructor(state: SchedulerState, now: number, capped = true) {
     this.#state = state;
+    this.#now = now;
     this.#capped = capped;
   }
 
@@ -105,8 +101,16 @@ class Turns {
     return !this.#capped || this.#running(work.tenant) < work.concurrency;
   }
 
-  head(line: readonly Work[]): Work | undefined {
-    return line[this.#heads.get(line) ?? 0];
+  head(line: Line): Work | undefined {
+    return line.works[this.#heads.get(line)?.index ?? 0];
+  }
+
+  /** Since when work waits for its turn in its line; who had a turn in this plan comes after who had none. */
+  waitsSince(work: Work): number {
+    const line = this.#lineOf(work);
+    if (!line) return work.since;
+    const taken = this.#heads.get(line);
+    return taken ? this.#now + taken.turn : waitsSince(line, work);
   }
 
   virtualMs(tenant: string): number {
@@ -123,14 +127,19 @@ class Turns {
       virtualMs: before.virtualMs + work.costMs / work.weight,
       running: before.running + 1,
     });
-    const line = this.#state.queue.lines(work.modelId, work.lane).get(work.tenant);
-    if (line) this.#heads.set(line, (this.#heads.get(line) ?? 0) + 1);
+    const line = this.#lineOf(work);
+    if (line)
+      this.#heads.set(line, { index: (this.#heads.get(line)?.index ?? 0) + 1, turn: (this.#turn += 1) });
+  }
+
+  #lineOf({ modelId, lane, tenant }: Work): Line | undefined {
+    return this.#state.queue.lines(modelId, lane).get(tenant);
   }
 }
 
 /** Everything that waits for a model, in the order it would be served if nothing else happened. */
 export function turnOrder(state: SchedulerState, modelId: string, now: number, policy: Policy): Work[] {
-  const turns = new Turns(state, false);
+  const turns = new Turns(state, now, false);
   const order: Work[] = [];
   for (;;) {
     const work = nextFor(state, modelId, now, policy, turns);
@@ -152,6 +161,9 @@ function nextFor(
   const batch = turnIn(state.queue.lines(modelId, 'batch'), turns);
   if (!interactive || !batch) return interactive ?? batch;
   if (now - batch.since < policy.batchTurnMs) return interactive;
+  // Within one tenant shares say nothing: its two lanes take turns.
+  if (batch.tenant === interactive.tenant)
+    return turns.waitsSince(batch) < turns.waitsSince(interactive) ? batch : interactive;
   return turns.virtualMs(batch.tenant) < turns.virtualMs(interactive.tenant) ? batch : interactive;
 }
 
@@ -173,18 +185,22 @@ function turnIn(lines: TenantLines, turns: Turns): Work | undefined {
 
 /** A drain ends in an unload once nothing runs, or is called off when who it was for has gone (V4). */
 function finishDrain(state: SchedulerState, resident: Resident, actions: Action[]): void {
-  const { modelId, drainFor } = resident;
-  const wanted = drainFor === null || state.queue.count(drainFor) > 0;
-  if (!wanted) actions.push({ type: 'reopen', modelId });
-  else if (resident.running === 0) {
-    actions.push({ type: 'unload', modelId, cause: 'work_waiting', drainFor });
-  }
+  const { modelId, leaving } = resident;
+  const { cause, drainFor } = leaving ?? { cause: 'operator' as const, drainFor: null };
+  if (drainFor !== null && !isWanted(state, drainFor)) actions.push({ type: 'reopen', modelId });
+  else if (resident.running === 0) actions.push({ type: 'unload', modelId, cause, drainFor });
 }
 
-/** Other programs took memory: give back what is idle first, then what is least wanted. */
+/** Whether somebody waits for a model, or the operator asked for it. */
+function isWanted(state: SchedulerState, modelId: string): boolean {
+  return state.queue.count(modelId) > 0 || state.requested.has(modelId);
+}
+
+/** Other programs took memory: give back what is idle first, then what is least wanted; what is pinned goes last. */
 function shrink(state: SchedulerState, actions: Action[]): void {
+  const pins = ({ modelId }: Resident): number => (state.model(modelId).pinned ? 1 : 0);
   const candidates = [...state.residents.values()].toSorted(
-    (a, b) => demand(state, a) - demand(state, b) || a.idleSince - b.idleSince,
+    (a, b) => pins(a) - pins(b) || demand(state, a) - demand(state, b) || a.idleSince - b.idleSince,
   );
   const first = candidates.find((resident) => resident.running === 0) ?? candidates[0];
   if (first) leave(first, 'over_budget', null, actions);
@@ -200,6 +216,20 @@ function demand(state: SchedulerState, resident: Resident): number {
   return resident.running + state.queue.count(resident.modelId);
 }
 
+/** Loads what the operator asked for; room is made only where nobody is served or waits. Whether something is done. */
+function operatorsLoad(state: SchedulerState, actions: Action[]): boolean {
+  for (const modelId of state.requested) {
+    const facts = state.models.get(modelId);
+    if (!facts || state.residents.has(modelId)) continue;
+    const victims = victimsFor(state, facts);
+    if (!victims || victims.some((victim) => demand(state, victim) > 0)) continue;
+    for (const victim of victims) leave(victim, 'operator', modelId, actions);
+    if (victims.length === 0) actions.push({ type: 'load', modelId, cause: 'operator' });
+    return true;
+  }
+  return false;
+}
+
 /** Loads the most wanted model that is not in VRAM, beside the residents or in their place. */
 function makeRoom(state: SchedulerState, now: number, policy: Policy, actions: Action[]): number | null {
   let wakeAt: number | null = null;
@@ -207,16 +237,19 @@ function makeRoom(state: SchedulerState, now: number, policy: Policy, actions: A
   const promised = state.roomFor;
   if (promised !== null && state.queue.count(promised) > 0) {
     const room = state.models.get(promised);
-    if (room && !state.residents.has(promised) && room.vramBytes <= state.freeBytes) {
+    if (room && !state.residents.has(promised) && state.hasRoomFor(room)) {
       actions.push({ type: 'load', modelId: promised, cause: 'work_waiting' });
       return null;
     }
   }
+  // Who is overdue and only held up by a visit that has just begun: no other change may take its room before its turn.
+  let held: { readonly facts: ModelFacts; readonly spareBytes: number } | undefined;
   for (const wish of wishes(state, now, policy)) {
     const { facts } = wish;
+    if (held && (facts.vramBytes > held.spareBytes || sharesOnePlace(facts, held.facts))) continue;
     const coolsUntil = state.coolsUntil(facts.id);
     if (coolsUntil > now) {
-      wakeAt = Math.min(wakeAt ?? coolsUntil, coolsUntil);
+      wakeAt = sooner(wakeAt, coolsUntil);
       continue;
     }
     const victims = victimsFor(state, facts);
@@ -225,14 +258,24 @@ function makeRoom(state: SchedulerState, now: number, policy: Policy, actions: A
       actions.push({ type: 'load', modelId: facts.id, cause: 'work_waiting' });
       return null;
     }
+    if (held) continue;
     const verdict = judge(state, wish, victims, now, policy);
     if (verdict.swap) {
       for (const victim of victims) leave(victim, verdict.cause, facts.id, actions);
       return null;
     }
-    wakeAt = Math.min(wakeAt ?? verdict.at, verdict.at);
+    wakeAt = sooner(wakeAt, verdict.at);
+    if (wish.overdueAt <= now) {
+      const roomBytes = victims.reduce((sum, { bytes }) => sum + bytes, state.freeBytes);
+      held = { facts, spareBytes: roomBytes - facts.vramBytes };
+    }
   }
   return wakeAt;
+}
+
+/** Whether two models are held by one engine that holds one at a time. */
+function sharesOnePlace(one: ModelFacts, other: ModelFacts): boolean {
+  return one.exclusive && one.engineId === other.engineId;
 }
 
 interface Wish {
@@ -267,14 +310,10 @@ export function wishFor(state: SchedulerState, facts: ModelFacts, policy: Policy
   let people = 0;
   let overdueAt = Number.POSITIVE_INFINITY;
   for (const lane of lanes) {
-    for (const [tenant, line] of state.queue.lines(facts.id, lane)) {
+    for (const line of state.queue.lines(facts.id, lane).values()) {
       // Who drops thirty requests at once waits for turns, not for ages: the clock starts at the last turn.
-      const servedAt = state.tenant(tenant)?.servedAt ?? 0;
-      const counted = Math.min(line.length, policy.waitersPerTenant);
-      for (let i = 0; i < counted; i += 1) {
-        const work = line[i];
-        if (!work) break;
-        const since = Math.max(work.since, servedAt);
+      for (const work of line.works.slice(0, policy.waitersPerTenant)) {
+        const since = waitsSince(line, work);
         const weight = work.weight * policy.laneWeight[lane];
         pressureMs += weight * (now - since);
         people += weight;
@@ -295,7 +334,7 @@ export function victimsFor(state: SchedulerState, facts: ModelFacts): Resident[]
   const others: Resident[] = [];
   for (const resident of state.residents.values()) {
     const held = state.model(resident.modelId);
-    if (facts.exclusive && held.engineId === facts.engineId) {
+    if (sharesOnePlace(facts, held)) {
       if (held.pinned) return null;
       victims.push(resident);
     } else if (!held.pinned) others.push(resident);
@@ -312,8 +351,7 @@ export function victimsFor(state: SchedulerState, facts: ModelFacts): Resident[]
   // A later, larger victim can make an earlier one needless.
   return victims.filter((victim) => {
     const held = state.model(victim.modelId);
-    if ((facts.exclusive && held.engineId === facts.engineId) || free - victim.bytes < facts.vramBytes)
-      return true;
+    if (sharesOnePlace(facts, held) || free - victim.bytes < facts.vramBytes) return true;
     free -= victim.bytes;
     return false;
   });

@@ -23,7 +23,10 @@ export interface Policy {
   readonly visitClock: number;
   /** How much a second of waiting weighs, by lane. */
   readonly laneWeight: Readonly<Record<Lane, number>>;
-  /** The backstop: nobody who is admitted waits longer than this for a swap to begin, by lane. */
+  /**
+   * The backstop, by lane: nobody who is admitted waits longer than this for a swap to begin, counted from the tenant's
+   * last turn on that model. Only a visit that has begun is used first.
+   */
   readonly maxWaitMs: Readonly<Record<Lane, number>>;
   /** Batch work that has waited this long is served in turn with interactive work. */
   readonly batchTurnMs: number;
@@ -33,7 +36,7 @@ export interface Policy {
 
 export const defaultPolicy: Policy = {
   swapPatience: 1,
-  runningWeight: 0.5,
+  runningWeight: 0.3,
   waitersPerTenant: 4,
   visitFactor: { interactive: 3.5, batch: 2 },
   visitClock: 1.5,

@@ -1,35 +1,31 @@
 import { EngineError } from '../engines/engine-error.ts';
+import { type Overflow, overflow, type QueueLimits } from './bounds.ts';
 import { explain, type Standing } from './explain.ts';
-import { type Action, type Cause, plan } from './plan.ts';
+import { type Action, plan, victimsFor } from './plan.ts';
 import type { Policy } from './policy.ts';
-import { type Mode, SchedulerState } from './state.ts';
-import type { Lane, Work } from './work.ts';
+import { Standings } from './standings.ts';
+import { type Cause, type Mode, type Resident, SchedulerState } from './state.ts';
+import type { Work } from './work.ts';
 
 /** What the scheduler does to the world. Each takes as long as it takes, and says how long that was. */
 export interface Effects {
-  /** Resolves when the model serves; `vramBytes` is what was measured, null where nothing could be. */
-  load(modelId: string): Promise<{ vramBytes: number | null }>;
+  /**
+   * Resolves when the model serves; `vramBytes` is what was measured, null where nothing could be. The signal is
+   * aborted when the load is given up because the engine went down: what it measures after that is worth nothing.
+   */
+  load(modelId: string, signal: AbortSignal): Promise<{ vramBytes: number | null }>;
   /**
    * Resolves when the memory was seen to be free, or with `released: false` when that did not happen in time.
    */
   unload(modelId: string, after: Departure): Promise<{ released: boolean }>;
   /** A swap was decided: what can be read ahead for the next model is read while the resident drains. */
   prewarm(modelId: string): void;
+  /** What the model's engine holds may not be what is counted any more: it is asked, and the count is put right. */
+  recheck(modelId: string): void;
 }
 
 /** Why a model's memory is waited for: it was told to leave, went down with its engine, or never came up whole. */
 export type Departure = 'asked' | 'lost' | 'failed_load';
-
-/** Bounds of the queue, in GPU milliseconds of waiting work. */
-export interface QueueLimits {
-  readonly totalMs: Readonly<Record<Lane, number>>;
-  readonly perTenantMs: Readonly<Record<Lane, number>>;
-}
-
-export const defaultQueueLimits: QueueLimits = {
-  totalMs: { interactive: 150_000, batch: 4 * 3_600_000 },
-  perTenantMs: { interactive: 112_500, batch: 3_600_000 },
-};
 
 /** The queue is full: order cannot help any more, so who comes now is told when to come back. */
 export class QueueFullError extends Error {
@@ -37,8 +33,11 @@ export class QueueFullError extends Error {
   readonly limit: 'queue' | 'tenant_queue';
   readonly retryAfterMs: number;
 
-  constructor(limit: 'queue' | 'tenant_queue', retryAfterMs: number) {
-    super(limit === 'queue' ? 'The queue is full.' : 'Too much of your work is waiting already.');
+  constructor({ limit, overShare, retryAfterMs }: Overflow) {
+    const full = overShare
+      ? 'The queue is full, and more of your work waits in it than your share.'
+      : 'The queue is full.';
+    super(limit === 'queue' ? full : 'Too much of your work is waiting already.');
     this.limit = limit;
     this.retryAfterMs = retryAfterMs;
   }
@@ -61,7 +60,21 @@ export interface Grant {
   readonly swapMs: number;
   /** Ends the lease; returns what it cost in GPU milliseconds. Later calls return 0. */
   end(): number;
+  /** False once the model was lost under it: what happens to this work then says nothing of the engine of today. */
+  isCurrent(): boolean;
 }
+
+/** Why the operator's load is not done. */
+export const loadRefusals = {
+  paused: 'The GPU is paused; resume it first.',
+  gpu_unreadable:
+    'Video memory cannot be read at the moment, so nothing new is loaded. Try again in a minute.',
+  too_large: 'It needs more video memory than this machine can give to models.',
+  blocked_by_pin: 'A pinned model holds the room that it needs; unpin that one first.',
+  held_by_others: 'Other programs hold the video memory that it needs.',
+  others_in_use: 'The models in its place are serving or waited for; unload one of them first.',
+} as const;
+export type LoadRefusal = keyof typeof loadRefusals;
 
 export type Submission = Omit<Work, 'since'>;
 
@@ -76,6 +89,7 @@ export interface Decision {
   readonly tenant: string | null;
   readonly cause: Cause | null;
   readonly drainFor: string | null;
+  /** How much work waited for the model of this decision; for one about no model, how much waited in all. */
   readonly waiting: number;
   /** How long what has ended took; null for a beginning. */
   readonly tookMs: number | null;
@@ -107,6 +121,9 @@ export class Scheduler {
   readonly #limits: () => QueueLimits;
   readonly #waiters = new Map<string, Waiter>();
   readonly #failures = new Map<string, { count: number; error: EngineError }>();
+  /** Gives up the loads under way, by the instance of their residency. */
+  readonly #loads = new Map<number, AbortController>();
+  readonly #standings = new Standings(() => this.standings());
   readonly #decisions: Decision[] = [];
   readonly #counts = new Map<Decision['type'], number>();
   readonly #listeners = new Set<(decision: Decision) => void>();
@@ -158,12 +175,15 @@ export class Scheduler {
     return true;
   }
 
+  /** Where everything that waits stands, as of now. */
   standings(): Standing[] {
     return explain(this.state, performance.now(), this.#policy());
   }
 
+  /** Where one piece of work stands, as of a moment ago; undefined when it does not wait. */
   standing(workId: string): Standing | undefined {
-    return this.standings().find(({ work }) => work.id === workId);
+    const work = this.state.queue.get(workId);
+    return work && this.#standings.of(work, this.state.queue.count(work.modelId), performance.now());
   }
 
   /** How many decisions of each type there were, since the start. */
@@ -200,14 +220,24 @@ export class Scheduler {
     this.pump();
   }
 
-  /** Loads a model because the operator says so; room is made only where nobody is served. */
-  requestLoad(modelId: string): boolean {
-    const { vramBytes } = this.state.model(modelId);
-    if (this.state.residents.has(modelId)) return true;
-    if (this.state.mode !== 'running' || !this.state.canLoad || vramBytes > this.state.freeBytes)
-      return false;
-    this.#apply({ type: 'load', modelId, cause: 'operator' });
-    return true;
+  /**
+   * Loads a model because the operator says so, as soon as no other change is under way; room is made only where
+   * nobody is served or waits. Returns why that cannot be, null when it is done or about to be.
+   */
+  requestLoad(modelId: string): LoadRefusal | null {
+    const { state } = this;
+    const facts = state.model(modelId);
+    const resident = state.residents.get(modelId);
+    if (resident && resident.phase !== 'draining' && resident.phase !== 'unloading') return null;
+    if (state.mode !== 'running') return 'paused';
+    if (!state.canLoad) return 'gpu_unreadable';
+    if (facts.vramBytes > state.capacityBytes) return 'too_large';
+    if (facts.vramBytes > state.budgetBytes) return 'held_by_others';
+    if (!victimsFor(state, facts)) return 'blocked_by_pin';
+    state.requested.add(modelId);
+    this.pump();
+    // Pumping drops what no room could be made for.
+    return state.requested.has(modelId) || state.residents.has(modelId) ? null : 'others_in_use';
   }
 
   /** Unloads a model because the operator says so: the door closes, what runs ends first. */
@@ -225,8 +255,9 @@ export class Scheduler {
       const resident = this.state.residents.get(modelId);
       if (!resident || resident.phase === 'unloading') continue;
       this.#record('lost', { modelId, note: reason });
-      this.state.lose(modelId, performance.now());
-      this.#unload(modelId, 'lost');
+      const remains = this.state.lose(resident, performance.now());
+      this.#loads.get(resident.instance)?.abort(new EngineError('unreachable', reason));
+      this.#unload(remains, 'lost');
     }
     this.pump();
   }
@@ -237,12 +268,23 @@ export class Scheduler {
     try {
       for (;;) {
         const { actions, wakeAt } = plan(this.state, performance.now(), this.#policy());
-        if (actions.length === 0) return this.#wakeAt(wakeAt);
+        if (actions.length === 0) {
+          if (!this.state.inTransition) this.#dropRequests();
+          return this.#wakeAt(wakeAt);
+        }
         for (const action of actions) this.#apply(action);
       }
     } finally {
       this.#pumping = false;
     }
+  }
+
+  /** The plan found no room for what the operator asked for, and is not about to make any. */
+  #dropRequests(): void {
+    for (const modelId of this.state.requested) {
+      this.#record('load_failed', { modelId, cause: 'operator', note: loadRefusals.others_in_use });
+    }
+    this.state.requested.clear();
   }
 
   close(): void {
@@ -254,21 +296,12 @@ export class Scheduler {
   }
 
   #refusal(work: Submission, now: number): Error | null {
-    const { modelId, lane, tenant, costMs } = work;
+    const { modelId, lane } = work;
     if (this.state.mode === 'paused' && lane === 'interactive') return new PausedError(limits.pausedRetryMs);
     const failure = this.#failures.get(modelId);
     if (failure && failure.count > 1 && this.state.coolsUntil(modelId) > now) return failure.error;
-    const bounds = this.#limits();
-    const total = this.state.queue.costMs(lane);
-    const own = this.state.queue.costMs(lane, tenant);
-    // What is larger than the whole bound may still run when nothing else waits.
-    if (own > 0 && own + costMs > bounds.perTenantMs[lane]) {
-      return new QueueFullError('tenant_queue', own + costMs - bounds.perTenantMs[lane]);
-    }
-    if (total > 0 && total + costMs > bounds.totalMs[lane]) {
-      return new QueueFullError('queue', total + costMs - bounds.totalMs[lane]);
-    }
-    return null;
+    const full = overflow(this.state.queue, work, this.#limits());
+    return full && new QueueFullError(full);
   }
 
   #apply(action: Action): void {
@@ -276,22 +309,24 @@ export class Scheduler {
     switch (action.type) {
       case 'grant':
         return this.#grant(action.workId, now);
-      case 'load':
+      case 'load': {
         this.#record('load', { modelId: action.modelId, cause: action.cause });
-        this.state.beginLoad(action.modelId, now);
+        const resident = this.state.beginLoad(action.modelId, now);
         this.#markTransition(now);
-        return void this.#load(action.modelId, now);
+        return void this.#load(resident, now);
+      }
       case 'drain':
         this.#record('drain', action);
-        this.state.move(action.modelId, 'draining', now, action.drainFor);
+        this.state.move(action.modelId, 'draining', now, action);
         if (action.drainFor !== null) this.#effects.prewarm(action.drainFor);
         return this.#markTransition(now);
-      case 'unload':
+      case 'unload': {
         this.#record('unload', action);
-        this.state.move(action.modelId, 'unloading', now, action.drainFor);
+        const resident = this.state.move(action.modelId, 'unloading', now, action);
         if (action.drainFor !== null) this.#effects.prewarm(action.drainFor);
         this.#markTransition(now);
-        return this.#unload(action.modelId, 'asked');
+        return this.#unload(resident, 'asked');
+      }
       case 'reopen':
         this.#record('reopen', { modelId: action.modelId });
         this.state.move(action.modelId, 'ready', now);
@@ -301,7 +336,7 @@ export class Scheduler {
 
   #grant(workId: string, now: number): void {
     const waiter = this.#take(workId);
-    const { work } = this.state.grant(workId, now);
+    const { work, resident } = this.state.grant(workId, now);
     if (!waiter) throw new Error(`nobody waits for ${workId}`);
     this.#record('grant', { work, modelId: work.modelId });
     let ended = false;
@@ -315,36 +350,52 @@ export class Scheduler {
         this.pump();
         return gpuMs;
       },
+      isCurrent: () => this.state.current(resident) !== undefined,
     });
   }
 
-  async #load(modelId: string, began: number): Promise<void> {
+  async #load(resident: Resident, began: number): Promise<void> {
+    const { modelId, instance } = resident;
+    const abort = new AbortController();
+    this.#loads.set(instance, abort);
     try {
-      const { vramBytes } = await this.#effects.load(modelId);
-      const now = performance.now();
-      // The engine may have died while it loaded.
-      if (this.state.residents.get(modelId)?.phase !== 'loading') return;
-      if (vramBytes !== null) this.state.measured(modelId, vramBytes);
-      this.state.move(modelId, 'ready', now);
-      this.#failures.delete(modelId);
-      this.#record('loaded', { modelId, tookMs: now - began });
+      const { vramBytes } = await this.#effects.load(modelId, abort.signal);
+      this.#loaded(resident, vramBytes, began);
     } catch (error) {
-      this.#loadFailed(modelId, EngineError.from(error, 'load_failed'), began);
+      this.#loadFailed(resident, EngineError.from(error, 'load_failed'), began);
     }
+    this.#loads.delete(instance);
+    // However a load ends that was given up: the engine may hold the model, and nobody counts it.
+    if (abort.signal.aborted) this.#effects.recheck(modelId);
     this.#markTransition(performance.now());
     this.pump();
   }
 
-  #loadFailed(modelId: string, error: EngineError, began: number): void {
+  #loaded(resident: Resident, vramBytes: number | null, began: number): void {
+    const { modelId } = resident;
     const now = performance.now();
+    // The engine was lost while it loaded; a successor may be loading by now.
+    if (this.state.current(resident)?.phase !== 'loading') return;
+    if (vramBytes !== null) resident.bytes = vramBytes;
+    this.state.move(modelId, 'ready', now);
+    this.#failures.delete(modelId);
+    this.#record('loaded', { modelId, tookMs: now - began });
+  }
+
+  #loadFailed(resident: Resident, error: EngineError, began: number): void {
+    const { modelId } = resident;
+    const now = performance.now();
+    this.#record('load_failed', { modelId, note: error.message, tookMs: now - began });
+    const loads = this.state.current(resident)?.phase === 'loading';
+    // A load that was given up and fails late says nothing of the one that came after it.
+    if (!loads && this.state.isComing(modelId)) return;
     const count = (this.#failures.get(modelId)?.count ?? 0) + 1;
     this.#failures.set(modelId, { count, error });
-    this.#record('load_failed', { modelId, note: error.message, tookMs: now - began });
     this.state.coolDown(modelId, now + Math.min(limits.coolLongestMs, limits.coolFirstMs * 2 ** (count - 1)));
-    // Half a load can hold memory: the reservation ends with a measured release, like any other.
-    if (this.state.residents.get(modelId)?.phase === 'loading') {
+    if (loads) {
+      // Half a load can hold memory: the reservation ends with a measured release, like any other.
       this.state.move(modelId, 'unloading', now);
-      this.#unload(modelId, 'failed_load');
+      this.#unload(resident, 'failed_load');
     }
     if (count > 1 || !error.retryable) {
       for (const work of this.state.queue.all()) {
@@ -353,12 +404,15 @@ export class Scheduler {
     }
   }
 
-  #unload(modelId: string, after: Departure): void {
+  #unload(resident: Resident, after: Departure): void {
+    const { modelId } = resident;
     const began = performance.now();
     const ended = (note: string | null): void => {
-      this.state.release(modelId);
+      this.state.release(resident);
       this.#record('released', { modelId, note, tookMs: performance.now() - began });
       this.#markTransition(performance.now());
+      // What went down in the middle of a load may have come up with the model.
+      if (after === 'lost') this.#effects.recheck(modelId);
       this.pump();
     };
     this.#effects.unload(modelId, after).then(
@@ -408,16 +462,17 @@ export class Scheduler {
     },
   ): void {
     this.#counts.set(type, (this.#counts.get(type) ?? 0) + 1);
+    const modelId = about.modelId ?? about.work?.modelId ?? null;
     const decision: Decision = {
       sequence: (this.#sequence += 1),
       at: Date.now(),
       type,
-      modelId: about.modelId ?? about.work?.modelId ?? null,
+      modelId,
       workId: about.work?.id ?? null,
       tenant: about.work?.tenant ?? null,
       cause: about.cause ?? null,
       drainFor: about.drainFor ?? null,
-      waiting: this.state.queue.size,
+      waiting: modelId === null ? this.state.queue.size : this.state.queue.count(modelId),
       tookMs: about.tookMs ?? null,
       note: about.note ?? null,
     };

@@ -25,8 +25,30 @@ export const phaseMoves = {
 } as const;
 export type Phase = keyof typeof phaseMoves;
 
+/** Why a model leaves or arrives; recorded with the decision and shown to the operator. */
+export type Cause =
+  | 'work_waiting'
+  | 'swap_pays'
+  | 'max_wait'
+  | 'idle_victim'
+  | 'over_budget'
+  | 'paused'
+  | 'idle_timeout'
+  | 'operator';
+
+/** Why a resident leaves, and the model that the room is for; null when it leaves for another reason. */
+export interface Leaving {
+  readonly cause: Cause;
+  readonly drainFor: string | null;
+}
+
 export interface Resident {
   readonly modelId: string;
+  /**
+   * Which residency of the model this is. A model that left and came back has another: what ends late (a load, an
+   * unload, work) compares it, and never the model's id alone.
+   */
+  readonly instance: number;
   phase: Phase;
   /** Reserved from before the load until the release was measured (V2). */
   bytes: number;
@@ -37,8 +59,8 @@ export interface Resident {
   idleSince: number;
   /** GPU milliseconds served since it became ready: what the visit was worth so far. */
   servedMs: number;
-  /** While draining: the model the room is for, or null when it leaves for another reason. */
-  drainFor: string | null;
+  /** While draining or unloading, where the plan or the operator decided it. */
+  leaving: Leaving | null;
 }
 
 export interface Lease {
@@ -53,8 +75,6 @@ interface TenantShare {
   virtualMs: number;
   running: number;
   waiting: number;
-  /** When it last began or ended a lease. */
-  servedAt: number;
 }
 
 /** `holding`: running work ends, nothing new starts, models stay. `paused`: the models leave as well. */
@@ -79,7 +99,10 @@ export class SchedulerState {
   capacityBytes = 0;
   /** False while VRAM cannot be read: what is loaded keeps serving, nothing new is loaded (V5). */
   canLoad = true;
+  /** The models that the operator wants loaded as soon as no other change is under way. */
+  readonly requested = new Set<string>();
   #roomFor: string | null = null;
+  #instances = 0;
 
   /** The model that the last resident left for. */
   get roomFor(): string | null {
@@ -145,7 +168,7 @@ export class SchedulerState {
     share.waiting -= 1;
     share.running += 1;
     share.virtualMs += work.costMs / work.weight;
-    share.servedAt = now;
+    this.queue.served(work, now);
     resident.running += 1;
     const lease = { work, resident, grantedAt: now };
     this.leases.set(workId, lease);
@@ -162,7 +185,7 @@ export class SchedulerState {
     const share = this.#share(work.tenant);
     share.running -= 1;
     share.virtualMs += (gpuMs - work.costMs) / work.weight;
-    share.servedAt = now;
+    this.queue.served(work, now);
     this.#forget(work.tenant, share);
     resident.running -= 1;
     resident.servedMs += gpuMs;
@@ -170,21 +193,56 @@ export class SchedulerState {
     return gpuMs;
   }
 
-  /** Reserves the memory of a model and marks it as loading. Throws when the budget would be exceeded (V1). */
-  beginLoad(modelId: string, now: number): void {
-    const { vramBytes } = this.model(modelId);
+  /** The residency of a record taken earlier, as it is now; undefined once it has ended, whoever came after it. */
+  current({ modelId, instance }: Pick<Resident, 'modelId' | 'instance'>): Resident | undefined {
+    const resident = this.residents.get(modelId);
+    return resident?.instance === instance ? resident : undefined;
+  }
+
+  /** Whether a model is being loaded or serves. */
+  isComing(modelId: string): boolean {
+    const phase = this.residents.get(modelId)?.phase;
+    return phase === 'loading' || phase === 'ready' || phase === 'draining';
+  }
+
+  /** The resident that a model must not join, because its engine holds one model at a time. */
+  rivalOf({ id, engineId, exclusive }: ModelFacts): Resident | undefined {
+    if (!exclusive) return undefined;
+    for (const resident of this.residents.values()) {
+      if (resident.modelId !== id && this.model(resident.modelId).engineId === engineId) return resident;
+    }
+    return undefined;
+  }
+
+  /** Whether a model can be loaded beside what is resident now. */
+  hasRoomFor(facts: ModelFacts): boolean {
+    return facts.vramBytes <= this.freeBytes && !this.rivalOf(facts);
+  }
+
+  /**
+   * Reserves the memory of a model and marks it as loading. Throws when the budget would be exceeded (V1), or when
+   * the engine holds another model and can hold only one.
+   */
+  beginLoad(modelId: string, now: number): Resident {
+    const facts = this.model(modelId);
     if (this.residents.has(modelId)) throw new Error(`model ${modelId} already has a reservation`);
-    if (vramBytes > this.freeBytes) throw new Error(`no room for ${modelId}`);
+    if (!this.hasRoomFor(facts)) throw new Error(`no room for ${modelId}`);
     this.#roomFor = null;
-    this.#insert(modelId, 'loading', vramBytes, now);
+    this.requested.delete(modelId);
+    return this.#insert(modelId, 'loading', facts.vramBytes, now);
   }
 
-  /** A model that was already in VRAM, in an engine that is not ours: it counts, whatever the budget says. */
+  /**
+   * A model that was already in VRAM, in an engine that is not ours: it counts, whatever the budget says. An engine of
+   * one model at a time cannot hold it beside another: until that other one is known to be gone, nothing changes.
+   */
   adopt(modelId: string, now: number): void {
-    if (!this.residents.has(modelId)) this.#insert(modelId, 'ready', this.model(modelId).vramBytes, now);
+    const facts = this.model(modelId);
+    if (this.residents.has(modelId) || this.rivalOf(facts)) return;
+    this.#insert(modelId, 'ready', facts.vramBytes, now);
   }
 
-  move(modelId: string, to: Phase, now: number, drainFor: string | null = null): void {
+  move(modelId: string, to: Phase, now: number, leaving: Leaving | null = null): Resident {
     const resident = this.residents.get(modelId);
     if (!resident) throw new Error(`model ${modelId} is not resident`);
     const allowed: readonly string[] = phaseMoves[resident.phase];
@@ -192,57 +250,61 @@ export class SchedulerState {
     if (to === 'unloading' && resident.running > 0) throw new Error(`model ${modelId} is serving`);
     resident.phase = to;
     resident.since = now;
-    resident.drainFor = to === 'draining' || to === 'unloading' ? drainFor : null;
+    resident.leaving =
+      to === 'draining' || to === 'unloading'
+        ? leaving && { cause: leaving.cause, drainFor: leaving.drainFor }
+        : null;
     if (to === 'ready') resident.idleSince = now;
+    return resident;
   }
 
-  /** The engine died under it: nothing runs there any more, and the memory is on its way back. */
-  lose(modelId: string, now: number): void {
-    const resident = this.residents.get(modelId);
+  /**
+   * The engine died under it: nothing runs there any more, and the memory is on its way back. What remains is a
+   * residency of its own, so that leases and loads of the lost one still end and are counted on nothing that follows.
+   */
+  lose(lost: Pick<Resident, 'modelId' | 'instance'>, now: number): Resident {
+    const resident = this.current(lost);
+    if (!resident) throw new Error(`model ${lost.modelId} is not resident any more`);
+    const remains = this.#insert(resident.modelId, 'unloading', resident.bytes, now);
+    remains.servedMs = resident.servedMs;
+    return remains;
+  }
+
+  /**
+   * Ends a reservation: the memory was seen to be free, or the load failed and was undone. A residency that has ended
+   * already takes nothing from its successor.
+   */
+  release(ended: Pick<Resident, 'modelId' | 'instance'>): void {
+    const resident = this.current(ended);
     if (!resident) return;
-    // A fresh record: leases of the lost one still end, and must not be counted on what comes after.
-    this.residents.set(modelId, {
-      ...resident,
-      phase: 'unloading',
-      running: 0,
-      since: now,
-      drainFor: null,
-    });
-  }
-
-  /** Replaces an estimated reservation by what was measured. */
-  measured(modelId: string, bytes: number): void {
-    const resident = this.residents.get(modelId);
-    if (resident) resident.bytes = bytes;
-  }
-
-  /** Ends a reservation: the memory was seen to be free, or the load failed and was undone. */
-  release(modelId: string): void {
-    this.#roomFor = this.residents.get(modelId)?.drainFor ?? this.#roomFor;
-    this.residents.delete(modelId);
+    this.#roomFor = resident.leaving?.drainFor ?? this.#roomFor;
+    this.residents.delete(resident.modelId);
   }
 
   coolDown(modelId: string, until: number): void {
     this.#coolUntil.set(modelId, until);
   }
 
-  #insert(modelId: string, phase: Phase, bytes: number, now: number): void {
-    this.residents.set(modelId, {
+  #insert(modelId: string, phase: Phase, bytes: number, now: number): Resident {
+    const resident: Resident = {
       modelId,
+      instance: (this.#instances += 1),
       phase,
       bytes,
       running: 0,
       since: now,
       idleSince: now,
       servedMs: 0,
-      drainFor: null,
-    });
+      leaving: null,
+    };
+    this.residents.set(modelId, resident);
+    return resident;
   }
 
   #share(tenant: string): TenantShare {
     let share = this.#tenants.get(tenant);
     if (!share) {
-      share = { virtualMs: this.#virtualMs, running: 0, waiting: 0, servedAt: 0 };
+      share = { virtualMs: this.#virtualMs, running: 0, waiting: 0 };
       this.#tenants.set(tenant, share);
     }
     return share;

@@ -18,11 +18,31 @@ export interface Work {
   readonly since: number;
 }
 
-/** The waiting work of one model and lane: a first-in-first-out line per tenant. */
-export type TenantLines = ReadonlyMap<string, readonly Work[]>;
+/** What one tenant waits for on one model in one lane, in order of arrival. It lives as long as something waits. */
+export interface Line {
+  readonly works: readonly Work[];
+  /**
+   * When the tenant's last lease on this model and lane began or ended, 0 for never. The clock of a wait is kept here
+   * and nowhere wider: a tenant that is served on one model still waits for another.
+   */
+  readonly servedAt: number;
+}
+
+/** The waiting work of one model and lane: a line per tenant. */
+export type TenantLines = ReadonlyMap<string, Line>;
+
+/** Since when the head of a line waits for its turn: its arrival, or the tenant's last turn there if that is later. */
+export function waitsSince(line: Line, work: Work): number {
+  return Math.max(work.since, line.servedAt);
+}
+
+interface OpenLine extends Line {
+  readonly works: Work[];
+  servedAt: number;
+}
 
 interface Backlog {
-  readonly lines: Record<Lane, Map<string, Work[]>>;
+  readonly lines: Record<Lane, Map<string, OpenLine>>;
   count: number;
 }
 
@@ -70,8 +90,8 @@ export class WorkQueue {
     }
     const lines = backlog.lines[work.lane];
     const line = lines.get(work.tenant);
-    if (line) line.push(work);
-    else lines.set(work.tenant, [work]);
+    if (line) line.works.push(work);
+    else lines.set(work.tenant, { works: [work], servedAt: 0 });
     backlog.count += 1;
     this.#byId.set(work.id, work);
     this.#costs[work.lane].add(work.tenant, work.costMs);
@@ -85,12 +105,18 @@ export class WorkQueue {
     const backlog = this.#backlogs.get(work.modelId);
     const line = backlog?.lines[work.lane].get(work.tenant);
     if (!backlog || !line) throw new Error(`work ${id} is in no line`);
-    line.splice(line.indexOf(work), 1);
-    if (line.length === 0) backlog.lines[work.lane].delete(work.tenant);
+    line.works.splice(line.works.indexOf(work), 1);
+    if (line.works.length === 0) backlog.lines[work.lane].delete(work.tenant);
     backlog.count -= 1;
     if (backlog.count === 0) this.#backlogs.delete(work.modelId);
     this.#costs[work.lane].add(work.tenant, -work.costMs);
     return work;
+  }
+
+  /** A lease for this work began or ended: what else its tenant waits for in that line waits from now on. */
+  served({ modelId, lane, tenant }: Work, now: number): void {
+    const line = this.#backlogs.get(modelId)?.lines[lane].get(tenant);
+    if (line) line.servedAt = now;
   }
 
   get(id: string): Work | undefined {
@@ -109,6 +135,11 @@ export class WorkQueue {
 
   count(modelId: string): number {
     return this.#backlogs.get(modelId)?.count ?? 0;
+  }
+
+  /** The tenants that have work waiting in a lane. */
+  tenantsIn(lane: Lane): number {
+    return this.#costs[lane].byTenant.size;
   }
 
   lines(modelId: string, lane: Lane): TenantLines {

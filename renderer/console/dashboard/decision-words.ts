@@ -1,6 +1,7 @@
 interface Decision {
   readonly type: string;
   readonly modelId: string | null;
+  readonly tenant: string | null;
   readonly cause: string | null;
   readonly drainFor: string | null;
   readonly waiting: number;
@@ -18,8 +19,11 @@ const causes: Readonly<Record<string, string>> = {
   operator: 'because the operator said so',
 };
 
-/** A decision of the scheduler, as a sentence. Pure. */
-export function wordsOf({ type, modelId, cause, drainFor, waiting, note }: Decision): string {
+/** A decision of the scheduler, as a sentence; `names` are those of tenants, by id. Pure. */
+export function wordsOf(
+  { type, modelId, tenant, cause, drainFor, waiting, note }: Decision,
+  names: ReadonlyMap<string, string>,
+): string {
   const model = modelId ?? 'a model';
   const why = cause === null ? '' : ` ${causes[cause] ?? `(${cause.replaceAll('_', ' ')})`}`;
   const forWhom = drainFor === null ? '' : ` to make room for ${drainFor}`;
@@ -41,7 +45,7 @@ export function wordsOf({ type, modelId, cause, drainFor, waiting, note }: Decis
     case 'lost':
       return `${model} is gone${note === null ? '' : `: ${note}`}.`;
     case 'refused':
-      return `Somebody was refused${note === null ? '' : `: ${note}`}`;
+      return `A request of ${tenant === null ? 'nobody known' : (names.get(tenant) ?? tenant)} was refused${note === null ? '.' : `: ${note}`}`;
     case 'mode':
       return `The GPU is ${note ?? 'switched'}.`;
     default:

@@ -12,7 +12,8 @@ import styles from './queue.module.css';
 import { Why } from './why.tsx';
 
 const reasonWords: Readonly<Record<string, string>> = {
-  engine_busy: 'next in line',
+  next_in_line: 'next in line',
+  engine_busy: 'others are ahead',
   fair_share: 'others’ turn',
   tenant_concurrency: 'tenant at its limit',
   model_loading: 'model is loading',

@@ -41,6 +41,7 @@ export function Why({
 
 function Account({ item, isWaiting, close }: { item: Item; isWaiting: boolean; close: () => void }) {
   const reasons = useLive((state) => state.reasons);
+  const names = new Map([[item.tenant, item.tenantName]]);
   const decisions = useGet<Decision[]>('/api/decisions', { everyMs: 2_000 });
   return (
     <Stack>
@@ -64,9 +65,7 @@ function Account({ item, isWaiting, close }: { item: Item; isWaiting: boolean; c
       </Title>
       <Loaded query={decisions}>
         {(all) => {
-          const related = all
-            .filter(({ at, type }) => at >= item.since - 60_000 && type !== 'grant')
-            .slice(-25);
+          const related = all.filter(({ at, type }) => at >= item.since && type !== 'grant').slice(-25);
           if (related.length === 0)
             return <Text c="dimmed">Nothing: the models on the card have stayed as they are.</Text>;
           return (
@@ -76,7 +75,7 @@ function Account({ item, isWaiting, close }: { item: Item; isWaiting: boolean; c
                   <Text span c="dimmed" size="sm">
                     {moment(decision.at)}
                   </Text>{' '}
-                  {wordsOf(decision)}
+                  {wordsOf(decision, names)}
                   {decision.tookMs !== null && (
                     <Text span c="dimmed" size="sm">
                       {` (${duration(decision.tookMs)})`}

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { NoSuchProcess, type PauseEnd } from '../../../gpu/pause.ts';
+import { loadRefusals } from '../../../gpu/vram/scheduler.ts';
 import { ErrorBody } from '../../contract/errors.ts';
 import {
   DecisionView,
@@ -108,8 +109,9 @@ export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, de
     },
     async (request) => {
       const id = modelOf(request.params.id);
-      if (gpu.scheduler.requestLoad(id)) return done(`${id} is being loaded.`);
-      throw new ApiError('conflict', `There is no room for "${id}" now; unload another model first.`);
+      const refusal = gpu.scheduler.requestLoad(id);
+      if (refusal === null) return done(`${id} is being loaded.`);
+      throw new ApiError('conflict', `"${id}" is not loaded. ${loadRefusals[refusal]}`);
     },
   );
 
