@@ -37,6 +37,7 @@ import { InvalidValue, parseChecked } from './config/checked.ts';
 import type { Config, LoadedConfig } from './config/config.ts';
 import { discover, lmStudioModels } from './config/discovery.ts';
 import { LiveSettings } from './config/live-settings.ts';
+import { noTimeZone } from './config/meaning.ts';
 import { lockFolder } from './db/instance-lock.ts';
 import { Style } from './contract/image-generation.ts';
 import { limits } from './contract/limits.ts';
@@ -95,6 +96,7 @@ import { TenantStore } from './tenants/tenant-store.ts';
 import { createTenantsFile, watchTenantsFile } from './tenants/tenants-file.ts';
 import { type LanCertificate, lanCertificate } from './tls/lan-certificate.ts';
 import { Tunnel } from './tunnel/tunnel.ts';
+import { Days } from './usage/days.ts';
 import { UsageStore } from './usage/usage-store.ts';
 import { version } from './version.ts';
 import { WebhookSender } from './webhooks/webhook-sender.ts';
@@ -166,7 +168,8 @@ async function build(
   if (restored)
     logger.warn({ at: moment(restored.manifest.at), before: restored.before }, 'went back to a backup');
   const databaseFile = join(folder, 'kilnhouse.db');
-  const db = openDatabase(databaseFile);
+  const days = daysOf(config);
+  const db = openDatabase(databaseFile, (at) => days.of(at));
   closers.push(() => db.close());
 
   const supervisor = new Supervisor({
@@ -353,6 +356,7 @@ async function build(
     ...accounts,
     db,
     writes,
+    days,
     gpu,
     admission,
     usage,
@@ -539,6 +543,15 @@ async function build(
     consoleLink: () => consoleLink(operatorUrl, access.newCode().code),
     close,
   };
+}
+
+/** The calendar of usage. */
+function daysOf({ usage: { timeZone } }: Config): Days {
+  try {
+    return new Days(timeZone ?? undefined);
+  } catch {
+    throw new InvalidValue('config.json', 'usage.timeZone', noTimeZone(timeZone ?? ''));
+  }
 }
 
 /** How work is ordered, and how much of it may wait, by the settings. */

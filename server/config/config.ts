@@ -227,6 +227,15 @@ export const Config = Type.Object(
       { floorMib: Mib(512, 'Free disk below which no new files of tenants are taken.') },
       'Files of tenants.',
     ),
+    usage: group(
+      {
+        timeZone: Optional(
+          Type.String({ minLength: 1, maxLength: 60 }),
+          'Where the days of usage begin and end, such as Europe/Berlin; the time zone of this machine when null.',
+        ),
+      },
+      'Statistics.',
+    ),
     tunnel: group(
       {
         enabled: Flag(false, 'Open a Cloudflare Tunnel to the tenant API at the start.'),

@@ -59,6 +59,7 @@ describe('what would stop the next start is refused, with the place and what to 
     ['a sender that is none', { 'mail.from': 'garbage' }, 'is not a sender'],
     ['a public address that is none', { 'tenant.publicUrl': 'kiln.example' }, 'Begin it with https://'],
     ['memory that leaves nothing', { 'gpu.reserveMib': 999_999 }, 'the card has 8192 MiB'],
+    ['a time zone that is none', { 'usage.timeZone': 'Berlin' }, 'Europe/Berlin'],
     ['a range that is none', { 'webhooks.allow': ['10.0.0.0/40'] }, 'holds "10.0.0.0/40"'],
     ['a folder that is not there', { 'webui.folder': '/does/not/exist' }, 'does not exist'],
     ['a file for a folder', { 'webui.folder': file }, 'is not a folder'],
@@ -95,6 +96,7 @@ test.each([
   [{ 'mail.from': 'Ann <ann@localhost>' }],
   [{ 'backup.folder': at('to/be/made'), 'webui.folder': at('inside') }],
   [{ 'webui.python': program, 'tunnel.cloudflared': 'node' }],
+  [{ 'usage.timeZone': 'America/New_York' }],
   [{ 'gpu.reserveMib': 512, 'webhooks.allow': ['10.0.0.0/8', '::1'] }],
   [{ 'webui.folder': null, 'tenant.publicUrl': null }],
 ])('%j is fine', async (set) => {

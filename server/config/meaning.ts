@@ -60,6 +60,8 @@ const checks: Readonly<Record<string, Check>> = {
     /^[^<>\r\n]*<[^\s<>@]+@[^\s<>@]+>$|^[^\s<>@]+@[^\s<>@]+$/.test(mail.from)
       ? null
       : 'is not a sender. Write an address, or a name with it: Kilnhouse <kilnhouse@example.com>',
+  'usage.timeZone': ({ usage: { timeZone } }) =>
+    timeZone === null || isTimeZone(timeZone) ? null : noTimeZone(timeZone),
   'webhooks.allow': ({ webhooks }) => {
     const wrong = webhooks.allow.find((range) => !ipaddr.isValid(range) && !ipaddr.isValidCIDR(range));
     return wrong === undefined
@@ -85,6 +87,18 @@ export async function demandMeaning(config: Config, changed: readonly string[], 
       null;
     if (fault !== null) throw new InvalidValue('The settings', path, fault);
   }
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat('en', { timeZone: name }) !== null;
+  } catch {
+    return false;
+  }
+}
+
+export function noTimeZone(name: string): string {
+  return `is "${name}", which is no time zone. Write an IANA name such as Europe/Berlin or America/New_York`;
 }
 
 async function pathFault(path: string, kind: PathKind): Promise<string | null> {

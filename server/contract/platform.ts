@@ -73,19 +73,25 @@ const totals = {
 const Group = (description: string) =>
   Type.Array(Type.Object({ name: Type.String({ description }), ...totals }));
 
+const span = {
+  from: Type.String({ description: 'The first day: 2026-11-20.' }),
+  until: Type.String({ description: 'The last day, which is today.' }),
+  timeZone: Type.String({ description: 'Where the days begin and end, such as Europe/Berlin.' }),
+};
+
 export const UsageReport = Type.Object({
-  from: Type.String({ description: 'The first day, in UTC.' }),
+  ...span,
   totals: Type.Object(totals),
-  byDay: Group('The day, in UTC.'),
+  byDay: Group('The day: 2026-11-20.'),
   byModel: Group('The model.'),
   byKey: Group('The id of the key, or of the person where one signed in.'),
   byFeature: Group('The feature.'),
 });
 
 export const OperatorUsageReport = Type.Object({
-  from: Type.String({ description: 'The first day, in UTC.' }),
+  ...span,
   totals: Type.Object(totals),
-  byDay: Group('The day, in UTC.'),
+  byDay: Group('The day: 2026-11-20.'),
   byModel: Group('The model.'),
   byFeature: Group('The feature.'),
   byTenant: Type.Array(

@@ -5,11 +5,14 @@ import { migrate } from './migrate.ts';
 /** Older versions could corrupt a WAL database when two connections checkpointed at once. */
 const oldestSqlite = [3, 51, 3] as const;
 
+const utcDay = (at: number): string => new Date(at).toISOString().slice(0, 10);
+
 /**
  * Opens the appliance's one database: WAL, and every commit on disk before it is acknowledged (the library's own
- * default in WAL mode loses commits on power loss). Throws when the file is damaged or of a newer version.
+ * default in WAL mode loses commits on power loss). `localDay` says on which day a moment falls (2026-11-20), for what is
+ * counted by day. Throws when the file is damaged or of a newer version.
  */
-export function openDatabase(file: string): Database {
+export function openDatabase(file: string, localDay: (at: number) => string = utcDay): Database {
   const db = new BetterSqlite3(file);
   try {
     assertVersion(db);
@@ -24,6 +27,7 @@ export function openDatabase(file: string): Database {
       throw new Error('SQLite did not take synchronous = FULL.');
     // A large one is looked through while it is served: see `lookThrough`.
     if (isSmall(file)) demandHealth(db);
+    db.function('local_day', (at) => localDay(Number(at)));
     migrate(db);
     return db;
   } catch (error) {

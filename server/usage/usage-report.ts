@@ -33,7 +33,7 @@ export type UsageReport = { readonly totals: UsageTotals } & {
   readonly [Group in keyof typeof groups]: readonly (UsageTotals & { readonly name: string })[];
 };
 
-/** What a tenant used since a day (in UTC: 2026-11-20), in all and by day, model, key and feature; null: all of them. */
+/** What a tenant used since a day (2026-11-20), in all and by day, model, key and feature; null: all of them. */
 export function usageReport(db: Database, tenant: string | null, since: string): UsageReport {
   const whose = tenant === null ? ':tenant is null' : 'tenant = :tenant';
   const by = (group: keyof typeof groups) =>

@@ -43,6 +43,7 @@ const groupTitles: Readonly<Record<string, string>> = {
   webhooks: 'Webhooks',
   moderation: 'Moderation',
   storage: 'Files',
+  usage: 'Statistics',
   tunnel: 'Tunnel',
   backup: 'Backups',
   payments: 'Payments',

@@ -45,7 +45,7 @@ export default function UsagePage() {
 function Shown({ report }: { report: Report }) {
   const { totals, byDay, byModel, byFeature, byTenant } = report;
   const { times, series } = useMemo(() => {
-    const ordered = everyDay(report.from, byDay);
+    const ordered = everyDay(report, byDay);
     return {
       times: ordered.map(({ at }) => at),
       series: [
@@ -58,7 +58,7 @@ function Shown({ report }: { report: Report }) {
         },
       ],
     };
-  }, [report.from, byDay]);
+  }, [report, byDay]);
   const figures: readonly (readonly [string, string])[] = [
     ['Requests', count(totals.requests)],
     ['Succeeded', percent(totals.successRate)],
@@ -87,7 +87,7 @@ function Shown({ report }: { report: Report }) {
           By day
         </Title>
         <Text size="xs" c="dimmed" mb="xs">
-          Requests in green, seconds of the GPU in orange
+          Requests in green, seconds of the GPU in orange. Days of {report.timeZone}.
         </Text>
         <TimeChart
           label={`Requests and GPU seconds of ${byDay.length} days`}
@@ -106,16 +106,18 @@ function Shown({ report }: { report: Report }) {
 
 const dayMs = 24 * 3_600_000;
 
-/** Days without anything, too. */
+/** Days without anything, too. Each lies at the browser's midnight, so that the axis shows its date. */
 function everyDay(
-  from: string,
+  { from, until }: Pick<Report, 'from' | 'until'>,
   byDay: readonly Line[],
 ): { at: number; requests: number; gpuSeconds: number }[] {
   const byName = new Map(byDay.map((line) => [line.name, line]));
   const days: { at: number; requests: number; gpuSeconds: number }[] = [];
-  for (let at = Date.parse(from); at <= Date.now(); at += dayMs) {
-    const { requests = 0, gpuSeconds = 0 } = byName.get(new Date(at).toISOString().slice(0, 10)) ?? {};
-    days.push({ at, requests, gpuSeconds });
+  // Counted in UTC, where every day is as long as the next.
+  for (let at = Date.parse(from); at <= Date.parse(until); at += dayMs) {
+    const day = new Date(at).toISOString().slice(0, 10);
+    const { requests = 0, gpuSeconds = 0 } = byName.get(day) ?? {};
+    days.push({ at: Date.parse(`${day}T00:00`), requests, gpuSeconds });
   }
   return days;
 }

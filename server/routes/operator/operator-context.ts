@@ -19,6 +19,7 @@ import type { LanCertificate } from '../../tls/lan-certificate.ts';
 import type { ConsoleAccess } from '../../operator-access/console-access.ts';
 import type { Tunnel } from '../../tunnel/tunnel.ts';
 import type { FileTenants } from '../../tenants/file-tenants.ts';
+import type { Days } from '../../usage/days.ts';
 import type { WebhookStore } from '../../webhooks/webhook-store.ts';
 
 /** What the operator routes are given. */
@@ -57,6 +58,8 @@ export interface OperatorDeps extends ExportDeps {
   readonly access: ConsoleAccess;
   readonly version: string;
   readonly demo: boolean;
+  /** The calendar of usage. */
+  readonly days: Days;
 }
 
 /** Who acts, for the audit log. */

@@ -5,10 +5,11 @@ import { OperatorUsageReport, UsageQuery } from '../../contract/platform.ts';
 import { usageReport } from '../../usage/usage-report.ts';
 import type { OperatorDeps } from './operator-context.ts';
 
-const dayMs = 24 * 3_600_000;
-
 /** What was used, by all tenants or one. */
-export const usageRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, { db, usage, tenants }) => {
+export const usageRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (
+  app,
+  { db, usage, days, tenants },
+) => {
   app.get(
     '/api/usage',
     {
@@ -22,12 +23,14 @@ export const usageRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, 
       },
     },
     async (request) => {
-      const { days = 30, tenant = null } = request.query;
-      const from = new Date(Date.now() - (days - 1) * dayMs).toISOString().slice(0, 10);
+      const { days: count = 30, tenant = null } = request.query;
+      const { from, until } = days.last(count);
       usage.flush();
       const { totals, byDay, byModel, byFeature, byTenant } = usageReport(db, tenant, from);
       return {
         from,
+        until,
+        timeZone: days.timeZone,
         totals,
         byDay: [...byDay],
         byModel: [...byModel],

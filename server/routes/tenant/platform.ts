@@ -6,11 +6,9 @@ import { success } from '../../http/envelope.ts';
 import { usageReport } from '../../usage/usage-report.ts';
 import { identityOf, type TenantDeps } from './tenant-context.ts';
 
-const dayMs = 24 * 3_600_000;
-
 /** Health for machines, limits and usage for tenants. */
 export const platformRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
-  const { db, gpu, admission, usage, version, demo } = deps;
+  const { db, gpu, admission, usage, days, version, demo } = deps;
 
   app.get(
     '/health',
@@ -88,13 +86,14 @@ export const platformRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app,
     },
     async (request) => {
       const { tenant } = identityOf(request);
-      const days = request.query.days ?? 30;
-      const from = new Date(Date.now() - (days - 1) * dayMs).toISOString().slice(0, 10);
+      const { from, until } = days.last(request.query.days ?? 30);
       usage.flush();
       const report = usageReport(db, tenant.id, from);
       const { byDay, byModel, byKey, byFeature, totals } = report;
       return success({
         from,
+        until,
+        timeZone: days.timeZone,
         totals,
         byDay: [...byDay],
         byModel: [...byModel],

@@ -31,6 +31,7 @@ import type { Moderation } from '../../moderation/moderation.ts';
 import type { Payments } from '../../payments/payments.ts';
 import type { ExportDeps } from '../../privacy/export.ts';
 import type { Identity } from '../../tenants/tenant.ts';
+import type { Days } from '../../usage/days.ts';
 
 /** What the tenant routes are given. */
 export interface TenantDeps extends GenerationDeps, ExportDeps, AccountDeps {
@@ -54,6 +55,8 @@ export interface TenantDeps extends GenerationDeps, ExportDeps, AccountDeps {
   readonly features: ReadonlyMap<string, Feature<unknown>>;
   readonly version: string;
   readonly demo: boolean;
+  /** The calendar of usage. */
+  readonly days: Days;
   /** The address in links; the request's own when null. */
   readonly publicUrl: string | null;
 }
