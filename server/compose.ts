@@ -393,6 +393,7 @@ async function build(
       pictures,
       moderation,
       styles,
+      origins: config.tenant.origins,
       publicUrl: config.tenant.publicUrl,
     },
     logger,

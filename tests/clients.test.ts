@@ -3,10 +3,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { TestAppliance } from './appliance.ts';
 
 /* What programs written for OpenAI, Azure, LM Studio or llama.cpp send, byte by byte, against the whole appliance. */
+const page = 'app://obsidian.md';
 let appliance: TestAppliance;
 
 beforeAll(async () => {
-  appliance = await TestAppliance.start({ speed: 50 });
+  appliance = await TestAppliance.start({ speed: 50, config: { tenant: { origins: [page] } } });
   await appliance.ready();
 });
 afterAll(() => appliance.stop());
@@ -156,5 +157,127 @@ describe('case 17: pictures', () => {
       body: form,
     });
     expect([response.status, response.headers.get(ignoredHeader)]).toEqual([200, 'quality, colour']);
+  });
+});
+
+describe('case 12: pages of other origins', () => {
+  const preflight = {
+    'access-control-request-method': 'POST',
+    'access-control-request-headers': 'authorization,content-type,x-stainless-lang,x-stainless-retry-count',
+  };
+
+  test.each(['/v1/chat/completions', '/api/v1/jobs', '/generate-text', '/v1/nowhere'])(
+    'a preflight of an allowed page for %s',
+    async (path) => {
+      const { status, headers } = await appliance.call('OPTIONS', path, {
+        headers: { origin: page, ...preflight },
+      });
+      expect(status).toBe(204);
+      expect(headers.get('access-control-allow-origin')).toBe(page);
+      expect(headers.get('access-control-allow-methods')).toContain('DELETE');
+      expect(headers.get('access-control-allow-headers')).toContain('x-stainless-retry-count');
+      expect(headers.get('access-control-allow-credentials')).toBeNull();
+      expect(headers.get('vary')?.toLowerCase()).toContain('origin');
+    },
+  );
+
+  test('answers can be read with their headers: whole, streamed, held, refused', async () => {
+    for (const body of [chat, { ...chat, stream: true }, { ...chat, n: 2 }]) {
+      const { headers } = await post('/v1/chat/completions', body, { origin: page });
+      expect(headers.get('access-control-allow-origin')).toBe(page);
+      expect(headers.get('access-control-expose-headers')).toBe('*');
+      expect(headers.get('access-control-allow-credentials')).toBeNull();
+    }
+    const { status, headers } = await appliance.call('GET', '/v1/models', { headers: { origin: page } });
+    expect([status, headers.get('access-control-allow-origin')]).toEqual([401, page]);
+  });
+
+  test('other pages are told nothing, and the operator API knows no other page', async () => {
+    const headers = { origin: 'https://evil.example', ...preflight };
+    const refused = await appliance.call('OPTIONS', '/v1/chat/completions', { headers });
+    expect(refused.headers.get('access-control-allow-origin')).toBeNull();
+    const operator = await fetch(`${appliance.operatorUrl}/api/status`, {
+      method: 'OPTIONS',
+      headers: { ...preflight, origin: page },
+    });
+    expect(operator.ok).toBe(false);
+    expect(operator.headers.get('access-control-allow-origin')).toBeNull();
+  });
+});
+
+describe('headers and paths', () => {
+  const get = (path: string, headers: Record<string, string>) => appliance.call('GET', path, { headers });
+
+  test('a key in every form that clients send it', async () => {
+    const { key } = appliance;
+    for (const headers of [
+      { authorization: `bearer ${key}` },
+      { authorization: `BEARER   ${key}` },
+      { authorization: 'Basic cHJveHk6cHJveHk=', 'x-api-key': key },
+      { authorization: 'Bearer not-needed', 'x-api-key': key },
+      { authorization: `Bearer ${key}`, 'x-api-key': 'not-needed' },
+      { 'api-key': key },
+    ])
+      expect((await get('/v1/models', headers)).status, JSON.stringify(headers)).toBe(200);
+    expect((await get('/v1/models', { authorization: 'Bearer a', 'x-api-key': 'b' })).code).toBe(
+      'invalid_api_key',
+    );
+  });
+
+  test('what SDKs say of themselves harms nothing', async () => {
+    const headers = {
+      'anthropic-version': '2026-10-21',
+      'openai-organization': 'org-x',
+      'openai-project': 'proj-x',
+      'openai-beta': 'assistants=v2',
+      'x-stainless-retry-count': '2',
+      'x-stainless-timeout': '600',
+      accept: 'text/event-stream, application/json;q=0.5',
+      prefer: 'respond-async',
+      range: 'bytes=0-3',
+      'if-none-match': '*',
+    };
+    expect((await post('/v1/chat/completions', chat, headers)).status).toBe(200);
+    expect((await get('/v1/models', { ...headers, authorization: `Bearer ${appliance.key}` })).status).toBe(
+      200,
+    );
+  });
+
+  test('a base URL with a slash at its end, or a path with one', async () => {
+    for (const path of ['/v1//chat/completions', '//v1/chat/completions', '/v1/chat/completions/'])
+      expect((await post(path, chat)).status, path).toBe(200);
+    const headers = { authorization: `Bearer ${appliance.key}` };
+    expect((await fetch(`${appliance.tenantUrl}/v1/models/`, { method: 'HEAD', headers })).status).toBe(200);
+  });
+
+  test.each([
+    ['/v1/v1/chat/completions', '/v1/chat/completions'],
+    ['/chat/completions', '/v1/chat/completions'],
+    ['/V1/chat/completions', '/v1/chat/completions'],
+  ])('who asks for %s is told what was meant', async (path, meant) => {
+    const answer = await post(path, chat);
+    expect([answer.status, answer.message]).toEqual([
+      404,
+      `There is no POST ${path}. Did you mean ${meant}?`,
+    ]);
+  });
+
+  test('Prefer: wait in its allowed forms, and what was made of it is said', async () => {
+    const answer = await post('/api/v1/inference', chat, { prefer: 'respond-async, Wait="99999"; x=1' });
+    expect(answer.headers.get('preference-applied')).toBe('wait=60');
+    expect([answer.status, answer.data.state]).toEqual([200, 'succeeded']);
+  });
+
+  test('one model by its name; an unknown one is told with those of its kind', async () => {
+    for (const path of ['/v1/models/demo-sd15', '/v1/models/demo-sd15/'])
+      expect((await get(path, { 'x-api-key': appliance.key })).json.id).toBe('demo-sd15');
+    const missing = await get('/v1/models/maker/name@q4', { 'x-api-key': appliance.key });
+    expect([missing.status, missing.code]).toEqual([404, 'model_not_found']);
+    const { message } = await post('/v1/images/generations', { ...image, model: 'dall-e-3' });
+    expect(message).toContain('demo-sd15');
+    expect(message).not.toContain('demo-chat');
+    expect((await post('/v1/chat/completions', { ...chat, model: 'gpt' })).message).not.toContain(
+      'demo-sd15',
+    );
   });
 });

@@ -56,6 +56,17 @@ export const Config = Type.Object(
           Type.String(),
           'The address tenants use, for links in answers; the listener’s own when null.',
         ),
+        origins: Type.Array(
+          Type.String({
+            pattern: '^(\\*|null|[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#\\s]+)$',
+            'x-form': 'an origin such as https://chat.example.com or app://obsidian.md, without a path, or *',
+          }),
+          {
+            default: [],
+            description:
+              'Origins of web pages that may call the API with a key (CORS), such as `app://obsidian.md`; `*` for all. Cookies are never taken from them. Browsers let no other page call the API while this is empty.',
+          },
+        ),
       },
       'The API that tenants use.',
     ),

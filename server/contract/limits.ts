@@ -44,6 +44,8 @@ export const limits = {
   /** How long a request waits for engines that are just being started. */
   engineStartMs: 60_000,
   keyCharacters: 256,
+  /** How long browsers may remember that a page may call the API; Chromium takes no more. */
+  preflightSeconds: 7_200,
   /** Credits that one entry may move, and grants looked at in one sweep. */
   /** Passwords hashed at once, and how many sign-ins may wait for that. */
   login: {

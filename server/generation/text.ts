@@ -7,11 +7,10 @@ import { mostMediaTokens, promptTokensOf, type Usage } from '../../gpu/engines/u
 import type { Gpu, Task, Timings } from '../../gpu/gpu.ts';
 import type { Admission, Ticket } from '../admission/admission.ts';
 import { limits } from '../contract/limits.ts';
-import { ApiError } from '../http/api-error.ts';
 import { HeldReply, type Waiting } from '../http/held-reply.ts';
 import type { KeptAnswer } from '../idempotency/idempotency-store.ts';
 import type { Actual, PricedWork } from '../offers/prices.ts';
-import { type Identity, mayUseModel } from '../tenants/tenant.ts';
+import type { Identity } from '../tenants/tenant.ts';
 
 const eventStream = 'text/event-stream; charset=utf-8';
 export const json = 'application/json; charset=utf-8';
@@ -19,42 +18,6 @@ export const json = 'application/json; charset=utf-8';
 export interface GenerationDeps {
   readonly gpu: Gpu;
   readonly admission: Admission;
-}
-
-/**
- * The model of a name, or of a kind when no name was given. Throws for one that is not there or cannot do it. Just
- * after the start the engines may not have said yet what they have; then they are waited for.
- */
-export async function modelFor(
-  { gpu }: GenerationDeps,
-  identity: Identity,
-  kind: 'text' | 'image' | 'embedding',
-  name?: string,
-): Promise<CatalogModel> {
-  const find = () => (name === undefined ? gpu.defaultModel(kind) : gpu.model(name));
-  let model = find();
-  if (!model) {
-    await gpu.settled(limits.engineStartMs);
-    model = find();
-  }
-  if (!model) {
-    if (name === undefined) {
-      throw new ApiError('engine_unavailable', `No ${kind} model is available at the moment.`, {
-        retryAfterMs: 10_000,
-      });
-    }
-    const known = gpu.models().filter(({ id }) => mayUseModel(identity, id));
-    const list = known.map(({ id }) => id).join(', ') || 'none at the moment';
-    throw new ApiError('model_not_found', `There is no model "${name.slice(0, 100)}". Available: ${list}.`, {
-      param: 'model',
-    });
-  }
-  const fits = kind === 'embedding' ? model.embeds : model.modality === kind;
-  if (!fits)
-    throw new ApiError('invalid_request', `The model "${model.id}" is for ${model.modality}, not ${kind}.`, {
-      param: 'model',
-    });
-  return model;
 }
 
 /** What a waiting client is told about its place. */

@@ -18,12 +18,16 @@ import { limits } from '../contract/limits.ts';
 import { schemaFault } from '../contract/schema-faults.ts';
 import { ApiError, asApiError } from './api-error.ts';
 import { deeperThan } from './json-depth.ts';
+import { pathMeant } from './paths.ts';
 
 /**
  * What both apps share: bounds on slow and large requests, strict validation, request ids, and one shape for every
  * error. It knows no route and never listens.
  */
-export function baseApp(logger: FastifyBaseLogger, tls: Tls | null = null): BaseApp {
+export function baseApp(
+  logger: FastifyBaseLogger,
+  { tls = null, rewriteUrl = (url) => url }: AppOptions = {},
+): BaseApp {
   const app: BaseApp = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -40,6 +44,7 @@ export function baseApp(logger: FastifyBaseLogger, tls: Tls | null = null): Base
       : { http: { headersTimeout: limits.headersMs } }),
     // Forwarding headers are believed only behind our own tunnel, which has a listener of its own.
     trustProxy: false,
+    rewriteUrl: ({ url = '/' }) => rewriteUrl(url),
     routerOptions: { caseSensitive: true, ignoreTrailingSlash: false, maxParamLength: 500 },
     forceCloseConnections: true,
     return503OnClosing: true,
@@ -50,6 +55,8 @@ export function baseApp(logger: FastifyBaseLogger, tls: Tls | null = null): Base
   writtenAtFirstUse(app);
   const paths = new Map<string, { pattern: RegExp; methods: Set<string> }>();
   app.addHook('onRoute', ({ url, method }) => {
+    // Preflights of CORS are answered for every path, and say nothing about what is there.
+    if (url === '*') return;
     const known = paths.get(url) ?? { pattern: patternOf(url), methods: new Set() };
     for (const one of [method].flat()) known.methods.add(one);
     paths.set(url, known);
@@ -79,21 +86,26 @@ export function baseApp(logger: FastifyBaseLogger, tls: Tls | null = null): Base
   );
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?')[0] ?? '';
-    const allowed = [...paths.values()].flatMap(({ pattern, methods }) =>
-      pattern.test(path) ? [...methods] : [],
-    );
+    const methodsOf = (one: string): string[] =>
+      [...paths.values()].flatMap(({ pattern, methods }) => (pattern.test(one) ? [...methods] : []));
+    const allowed = methodsOf(path);
     if (allowed.length === 0) {
-      return sendError(
-        new ApiError('not_found', `There is no ${request.method} ${path.slice(0, 200)}.`),
-        request,
-        reply,
-      );
+      const meant = pathMeant(path, (one) => methodsOf(one).includes(request.method));
+      const hint = meant === null ? '' : ` Did you mean ${meant}?`;
+      const message = `There is no ${request.method} ${path.slice(0, 200)}.${hint}`;
+      return sendError(new ApiError('not_found', message), request, reply);
     }
     reply.header('allow', [...new Set(allowed)].join(', '));
     const message = `${request.method} is not allowed here; use ${[...new Set(allowed)].join(' or ')}.`;
     return sendError(new ApiError('method_not_allowed', message), request, reply);
   });
   return app;
+}
+
+interface AppOptions {
+  readonly tls?: Tls | null;
+  /** Puts a URL right before it is looked for. */
+  readonly rewriteUrl?: (url: string) => string;
 }
 
 /** PEM texts of a certificate and its key. */

@@ -6,7 +6,7 @@ import { crashPoint } from '../crash-point.ts';
 import { newId } from '../db/ids.ts';
 import type { UploadStore } from '../files/upload-store.ts';
 import type { Uploads } from '../files/uploads.ts';
-import { modelFor } from '../generation/text.ts';
+import { modelFor } from '../generation/models.ts';
 import type { HistoryStore } from '../history/history-store.ts';
 import { ApiError } from '../http/api-error.ts';
 import type { Identity } from '../tenants/tenant.ts';

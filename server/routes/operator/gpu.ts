@@ -16,6 +16,7 @@ import {
   QueueItem,
   StatusView,
 } from '../../contract/operator.ts';
+import { limits } from '../../contract/limits.ts';
 import { ApiError } from '../../http/api-error.ts';
 import type { OperatorDeps } from './operator-context.ts';
 import { changeSettings } from './settings-change.ts';
@@ -30,7 +31,9 @@ export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, de
     if (!gpu.hasEngine(id)) throw new ApiError('not_found', `There is no engine "${id}".`);
     return id;
   };
-  const modelOf = (id: string): string => {
+  const modelOf = async (id: string): Promise<string> => {
+    // Just after the start the engines may not have said yet what they have.
+    if (!gpu.model(id)) await gpu.settled(limits.engineStartMs);
     if (!gpu.model(id)) throw new ApiError('not_found', `There is no model "${id}".`);
     return id;
   };
@@ -108,7 +111,7 @@ export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, de
       },
     },
     async (request) => {
-      const id = modelOf(request.params.id);
+      const id = await modelOf(request.params.id);
       const refusal = gpu.scheduler.requestLoad(id);
       if (refusal === null) return done(`${id} is being loaded.`);
       throw new ApiError('conflict', `"${id}" is not loaded. ${loadRefusals[refusal]}`);
@@ -125,7 +128,7 @@ export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, de
       },
     },
     async (request) => {
-      const id = modelOf(request.params.id);
+      const id = await modelOf(request.params.id);
       if (gpu.scheduler.requestUnload(id)) return done(`${id} is being unloaded.`);
       throw new ApiError('conflict', `"${id}" is not loaded.`);
     },
@@ -139,7 +142,7 @@ export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, de
       `/api/models/:id/${action}`,
       { schema: { summary: `Model: ${action}`, params: Id, response: { 200: Done, default: ErrorBody } } },
       async (request) => {
-        const id = modelOf(request.params.id);
+        const id = await modelOf(request.params.id);
         const others = configuration.config.scheduler.pinned.filter((one) => one !== id);
         await changeSettings(deps, request, {
           set: { 'scheduler.pinned': isPinned ? [...others, id] : others },
@@ -159,7 +162,7 @@ export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, de
       },
     },
     async (request) => {
-      const id = modelOf(request.params.id);
+      const id = await modelOf(request.params.id);
       const modality = gpu.model(id)?.modality;
       if (modality !== 'text' && modality !== 'image')
         throw new ApiError('conflict', `"${id}" is neither for text nor for images.`);

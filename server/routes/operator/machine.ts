@@ -103,7 +103,9 @@ export const machineRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app
     },
     async (request, reply) => {
       const { kind, model: wanted } = request.body;
-      const model = wanted === undefined ? gpu.defaultModel(kind) : gpu.model(wanted);
+      const find = () => (wanted === undefined ? gpu.defaultModel(kind) : gpu.model(wanted));
+      if (!find()) await gpu.settled(limits.engineStartMs);
+      const model = find();
       if (!model || model.modality !== kind)
         throw new ApiError('model_not_found', `There is no ${kind} model that fits this machine.`);
       const gone = new AbortController();

@@ -11,6 +11,7 @@ import type { World } from '../../config/meaning.ts';
 import type { Downloads } from '../../downloads/downloads.ts';
 import type { Actor } from '../../audit/audit-log.ts';
 import { ApiError } from '../../http/api-error.ts';
+import { bearerOf } from '../../http/credentials.ts';
 import type { Feature } from '../../jobs/feature.ts';
 import type { JobDesk } from '../../jobs/job-desk.ts';
 import type { TenantsWatch } from '../../tenants/tenants-file.ts';
@@ -94,8 +95,8 @@ export function checkOperator(request: FastifyRequest, access: ConsoleAccess): v
 
 /** A browser's WebSocket cannot set headers, so there the token comes as the subprotocol `token.<token>`. */
 function tokenOf({ headers }: FastifyRequest): string {
-  const [scheme, given] = headers.authorization?.split(' ') ?? [];
-  if (scheme?.toLowerCase() === 'bearer' && given) return given;
+  const given = bearerOf(headers);
+  if (given !== null) return given;
   const protocols = headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? [];
   return protocols.find((name) => name.startsWith('token.'))?.slice('token.'.length) ?? '';
 }

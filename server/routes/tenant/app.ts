@@ -1,4 +1,5 @@
 import cookie from '@fastify/cookie';
+import cors, { type FastifyCorsOptions } from '@fastify/cors';
 import multipart from '@fastify/multipart';
 import websocket from '@fastify/websocket';
 import swagger from '@fastify/swagger';
@@ -7,6 +8,7 @@ import type { FastifyBaseLogger } from 'fastify';
 import { type BaseApp, baseApp, type Tls } from '../../http/base-app.ts';
 import { dropIgnored } from '../../contract/given-fields.ts';
 import { limits } from '../../contract/limits.ts';
+import { tidyUrl } from '../../http/paths.ts';
 import { authRoutes } from './auth.ts';
 import { authenticate, demandRights } from './authentication.ts';
 import { companyRoutes } from './company.ts';
@@ -39,9 +41,10 @@ export async function tenantApp(
   logger: FastifyBaseLogger,
   tls: Tls | null,
 ): Promise<BaseApp> {
-  const app = baseApp(logger, tls);
+  const app = baseApp(logger, { tls, rewriteUrl: tidyUrl });
   app.decorateRequest('identity', null);
   await app.register(cookie);
+  if (deps.origins.length > 0) await app.register(cors, crossOrigin(deps.origins));
   // Before the body is read: who has no key does not get to send thirty megabytes.
   app.addHook('onRequest', (request, _reply, done) => {
     const { open, only } = request.routeOptions.config;
@@ -112,4 +115,19 @@ export async function tenantApp(
   ];
   for (const routes of families) await app.register(routes, deps);
   return app;
+}
+
+/**
+ * Pages of these origins may call the API with a key. Cookies are never allowed: without `credentials` a browser neither
+ * shows an answer to a request that carried one nor keeps one that is set. A preflight carries no key, so it cannot be
+ * told who asks; it opens nothing that a key does not. Without cookies, `*` shows all headers to the page.
+ */
+function crossOrigin(origins: readonly string[]): FastifyCorsOptions {
+  return {
+    origin: origins.includes('*') ? '*' : origins.map((one) => one.toLowerCase()),
+    methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
+    exposedHeaders: '*',
+    maxAge: limits.preflightSeconds,
+    strictPreflight: false,
+  };
 }

@@ -3,6 +3,7 @@ import type { SignedIn } from '../../accounts/sign-in.ts';
 import { AccessTokens } from '../../accounts/access-token.ts';
 import { limits } from '../../contract/limits.ts';
 import { ApiError } from '../../http/api-error.ts';
+import { credentialsOf } from '../../http/credentials.ts';
 import { isTunnelled, originOf } from '../../http/tunnel-listener.ts';
 import type { Identity } from '../../tenants/tenant.ts';
 import type { TenantDeps } from './tenant-context.ts';
@@ -16,14 +17,14 @@ type AuthDeps = Pick<TenantDeps, 'directory' | 'accessTokens' | 'publicUrl'>;
 
 /** Who asks: a key, or a person's token as header or cookie. Throws an ApiError for nobody we know. */
 export function authenticate(deps: AuthDeps, request: FastifyRequest): Identity | Promise<Identity> {
-  const given = credentialOf(request);
-  if (given !== null) {
-    const byKey = deps.directory.byKey(given);
+  const given = credentialsOf(request.headers);
+  for (const one of given) {
+    const byKey = deps.directory.byKey(one);
     if (byKey) return current(byKey);
-    if (!AccessTokens.isLike(given))
-      throw new ApiError('invalid_api_key', 'The API key is wrong, expired or revoked.');
-    return ofToken(deps, given, 'The token is wrong or expired. Refresh it, or sign in.');
+    if (AccessTokens.isLike(one))
+      return ofToken(deps, one, 'The token is wrong or expired. Refresh it, or sign in.');
   }
+  if (given.length > 0) throw new ApiError('invalid_api_key', 'The API key is wrong, expired or revoked.');
   const cookie = request.cookies[accessCookie];
   if (cookie === undefined) {
     throw new ApiError(
@@ -93,17 +94,6 @@ function current(identity: Identity): Identity {
   if (identity.tenant.disabled)
     throw new ApiError('tenant_disabled', 'This tenant is disabled; ask the operator.');
   return identity;
-}
-
-/** The key or token as `Authorization: Bearer` or `x-api-key`; never from the query, which ends up in logs. */
-function credentialOf({ headers }: FastifyRequest): string | null {
-  const { authorization } = headers;
-  if (authorization !== undefined) {
-    const [scheme, credential] = authorization.split(' ');
-    return scheme?.toLowerCase() === 'bearer' && credential ? credential : null;
-  }
-  const own = headers['x-api-key'];
-  return typeof own === 'string' && own !== '' ? own : null;
 }
 
 /** A cookie comes along whoever made the page that asks, so what changes something must come from our own (F55). */

@@ -16,7 +16,7 @@ import {
   imageWork,
   parseSize,
 } from '../../generation/images.ts';
-import { modelFor } from '../../generation/text.ts';
+import { modelFor } from '../../generation/models.ts';
 import { ApiError } from '../../http/api-error.ts';
 import { HeldReply } from '../../http/held-reply.ts';
 import { addressOf, admit, identityOf, tellIgnored, type TenantDeps } from './tenant-context.ts';

@@ -11,6 +11,7 @@ import { newId } from '../../db/ids.ts';
 import { json } from '../../generation/text.ts';
 import { ApiError } from '../../http/api-error.ts';
 import { success } from '../../http/envelope.ts';
+import { preferenceOf } from '../../http/preferences.ts';
 import { jobView, pageOf } from '../../http/views.ts';
 import type { Order } from '../../jobs/job-desk.ts';
 import type { JobRecord } from '../../jobs/job-store.ts';
@@ -53,7 +54,7 @@ export const jobRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps
         const made = await place(request, reply, [order], null, ([job]) => job && view(job));
         const [job] = made ?? [];
         if (!job) return reply;
-        const waited = await waitFor(job, request);
+        const waited = await waitFor(job, request, reply);
         if (isFinal(waited.state)) return reply.status(200).send(success(view(waited)));
         return reply
           .status(202)
@@ -239,10 +240,12 @@ export const jobRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps
   }
 
   /** `Prefer: wait=n`: the answer is held back until the job has ended, for so many seconds at the most. */
-  async function waitFor(job: JobRecord, request: FastifyRequest): Promise<JobRecord> {
-    const wanted = /\bwait=(\d{1,4})\b/.exec(String(request.headers['prefer'] ?? ''))?.[1];
-    if (wanted === undefined) return job;
-    const until = Date.now() + Math.min(Number(wanted), limits.jobs.waitSeconds) * 1000;
+  async function waitFor(job: JobRecord, request: FastifyRequest, reply: FastifyReply): Promise<JobRecord> {
+    const wanted = preferenceOf(request.headers['prefer'], 'wait');
+    if (wanted === null || !/^\d+$/.test(wanted)) return job;
+    const seconds = Math.min(Number(wanted), limits.jobs.waitSeconds);
+    reply.header('preference-applied', `wait=${seconds}`);
+    const until = Date.now() + seconds * 1000;
     const current = (): JobRecord => jobStore.find(job.id) ?? job;
     while (!isFinal(current().state) && Date.now() < until && !request.socket.destroyed)
       await jobs.changeOf(job.id, until - Date.now());

@@ -3,7 +3,7 @@ import { Type } from 'typebox';
 import { ErrorBody } from '../../contract/errors.ts';
 import { limits } from '../../contract/limits.ts';
 import { ModelList } from '../../contract/openai.ts';
-import { ApiError } from '../../http/api-error.ts';
+import { foundModel, noSuchModel } from '../../generation/models.ts';
 import { type Identity, mayUseModel } from '../../tenants/tenant.ts';
 import { identityOf, type TenantDeps } from './tenant-context.ts';
 
@@ -35,6 +35,7 @@ export const modelRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, { 
     },
   );
 
+  const response = { 200: ModelList.properties.data.items, default: ErrorBody };
   app.get(
     '/v1/models/:id',
     {
@@ -42,14 +43,22 @@ export const modelRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, { 
         tags: ['OpenAI'],
         summary: 'One model',
         params: Type.Object({ id: Type.String() }),
-        response: { 200: ModelList.properties.data.items, default: ErrorBody },
+        response,
       },
     },
-    async (request) => {
-      const found = listed(identityOf(request)).find(({ id }) => id === request.params.id);
-      if (!found)
-        throw new ApiError('model_not_found', `There is no model "${request.params.id.slice(0, 100)}".`);
-      return found;
-    },
+    async (request) => one(identityOf(request), request.params.id),
   );
+  // Names of models hold slashes, and not every client encodes them.
+  app.get(
+    '/v1/models/*',
+    { schema: { hide: true, params: Type.Object({ '*': Type.String() }), response } },
+    async (request) => one(identityOf(request), request.params['*']),
+  );
+
+  async function one(identity: Identity, name: string) {
+    await foundModel({ gpu }, identity, name);
+    const found = listed(identity).find(({ id }) => id === name);
+    if (!found) throw noSuchModel({ gpu }, identity, name);
+    return found;
+  }
 };

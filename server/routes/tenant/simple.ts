@@ -10,8 +10,9 @@ import {
 } from '../../contract/openai.ts';
 import { DryRunQuery, QuoteView } from '../../contract/money.ts';
 import { answerImages, checkedSize, imageRequest, imageWork } from '../../generation/images.ts';
-import { answerText, boundedBody, modelFor, mostTokensOf, textWork } from '../../generation/text.ts';
+import { answerText, boundedBody, mostTokensOf, textWork } from '../../generation/text.ts';
 import { ApiError } from '../../http/api-error.ts';
+import { modelFor } from '../../generation/models.ts';
 import { HeldReply } from '../../http/held-reply.ts';
 import { addressOf, admit, identityOf, type TenantDeps } from './tenant-context.ts';
 

@@ -57,6 +57,8 @@ export interface TenantDeps extends GenerationDeps, ExportDeps, AccountDeps {
   readonly demo: boolean;
   /** The calendar of usage. */
   readonly days: Days;
+  /** Web pages that may call the API with a key: their origins, or "*". */
+  readonly origins: readonly string[];
   /** The address in links; the request's own when null. */
   readonly publicUrl: string | null;
 }

@@ -6,12 +6,12 @@ import {
   answerTask,
   boundedBody,
   embeddingWork,
-  modelFor,
   mostTokensOf,
   relayText,
   textWork,
 } from '../../generation/text.ts';
 import { engineChat, engineCompletion, promptsOf } from '../../generation/engine-body.ts';
+import { modelFor } from '../../generation/models.ts';
 import { HeldReply } from '../../http/held-reply.ts';
 import { admit, identityOf, type TenantDeps } from './tenant-context.ts';
 
