@@ -527,5 +527,7 @@ test('the API describes itself, and its pages open without a key', async () => {
   );
   const page = await fetch(`${appliance.tenantUrl}/docs`);
   expect(page.status).toBe(200);
-  expect(page.headers.get('content-security-policy')).toContain("default-src 'self'");
+  expect(page.headers.get('content-security-policy')).toBe(
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  );
 });

@@ -29,6 +29,7 @@ export const errorTable = {
   unsupported_media_type: { status: 415, type: 'invalid_request_error', side: 'client' },
   misdirected_request: { status: 421, type: 'invalid_request_error', side: 'client' },
   upgrade_required: { status: 426, type: 'invalid_request_error', side: 'client' },
+  headers_too_large: { status: 431, type: 'invalid_request_error', side: 'client' },
   idempotency_key_reused: { status: 422, type: 'idempotency_error', side: 'client' },
   too_many_attempts: { status: 429, type: 'rate_limit_error', side: 'appliance' },
   rate_limit_exceeded: { status: 429, type: 'rate_limit_error', side: 'appliance' },

@@ -1,10 +1,38 @@
 /** Every bound of the server that is not a setting, in one place. */
 export const limits = {
-  /** JSON bodies, which carry pictures as base64 for vision models. */
-  bodyBytes: 32 * 1024 * 1024,
-  jsonDepth: 64,
+  /** Bodies of requests. A route has `usualBytes` unless it says otherwise. */
+  body: {
+    /** Routes of accounts: anybody may call them, and a form of a few short texts is all they take. */
+    accountBytes: 16 * 1024,
+    usualBytes: 1024 * 1024,
+    /** Many texts in one request. */
+    textsBytes: 8 * 1024 * 1024,
+    /** Routes that take pictures as base64, for vision models. */
+    picturesBytes: 32 * 1024 * 1024,
+    /** JSON, counted before it is parsed: levels, and values with their containers. */
+    depth: 64,
+    nodes: 50_000,
+    /** What one value of parsed JSON costs beside its text. */
+    nodeBytes: 64,
+    /** Bodies in flight, which are read, parsed or wait with their request: see BodyBudget. */
+    inFlight: {
+      /** Of the heap: a body lies there as text, as values and as the engine gets it, with up to two bytes a character. */
+      heapShare: 1 / 8,
+      leastBytes: 128 * 1024 * 1024,
+      mostBytes: 512 * 1024 * 1024,
+      /** One tenant's part of it. */
+      tenantShare: 1 / 4,
+      /** Of one network address on routes that need no key. */
+      addressBytes: 2 * 1024 * 1024,
+      retryAfterMs: 2_000,
+    },
+    /** A body that brings less than this in such a time is cut (F31). */
+    slow: { bytes: 12 * 1024, windowMs: 12_000, lookEveryMs: 3_000 },
+  },
   messages: 2_000,
   promptCharacters: 200_000,
+  /** Text has 3 to 5 characters a token; only padding has more. A prompt with more cannot fit the model's context. */
+  charactersPerToken: 16,
   imagePromptCharacters: 8_000,
   embeddingInputs: 2_048,
   image: { minSide: 64, maxSide: 2_048, multipleOf: 8, maxCount: 4, maxSteps: 100, maxGuidance: 30 },
@@ -14,8 +42,13 @@ export const limits = {
     files: 10,
     fields: 20,
     fieldBytes: 256 * 1024,
+    /** A whole form: an image and a mask, or as many files as one form has. */
+    formBytes: 40 * 1024 * 1024,
+    batchBytes: 170 * 1024 * 1024,
     nameCharacters: 200,
     pixels: 4_096 * 4_096,
+    /** Of a form that is being read: a file, or an image with its mask. */
+    heldBytes: 32 * 1024 * 1024,
     /** The longer side to the shorter one. */
     ratio: 32,
     keptMs: 7 * 24 * 3_600_000,
@@ -32,13 +65,17 @@ export const limits = {
   /** How long an answer is held back in the hope of a proper status before the first heartbeat commits to 200. */
   patienceMs: 2_000,
   jsonPatienceMs: 12_000,
-  /** A reader that takes nothing for this long is cut. */
+  /** A reader that takes nothing for this long is cut, whatever it is being sent. */
   stalledReaderMs: 30_000,
   headersMs: 10_000,
   requestMs: 60_000,
+  /** How often the two are looked at. */
+  slowRequestLookMs: 5_000,
   connections: 12_000,
   /** How long after it could not be opened the tenant API is opened again. */
   listenAgainMs: 2_000,
+  /** Of a path, between two slashes. */
+  pathPartCharacters: 500,
   /** Who watches over a WebSocket has nothing to say. */
   socketMessageBytes: 1_024,
   /** How long a request waits for engines that are just being started. */

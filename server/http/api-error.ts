@@ -97,3 +97,10 @@ export function cannotWrite(cause: unknown): ApiError {
   const message = 'The appliance cannot write at the moment (its disk is full or busy). Nothing was charged.';
   return new ApiError('storage_unavailable', message, { cause, retryAfterMs: 30_000 });
 }
+
+export function tooLarge(mostBytes: number): ApiError {
+  return new ApiError(
+    'payload_too_large',
+    `The request is larger than this route takes (${mostBytes} bytes at most).`,
+  );
+}

@@ -3,7 +3,7 @@ import { Type } from 'typebox';
 import { expect, test } from 'vitest';
 import { baseApp } from './base-app.ts';
 
-const app = baseApp(pino({ level: 'silent' }));
+const app = await baseApp(pino({ level: 'silent' }));
 app.post(
   '/strict',
   { schema: { body: Type.Object({ n: Type.Integer() }, { additionalProperties: false }) } },

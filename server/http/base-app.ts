@@ -16,18 +16,22 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import { dropAbsent } from '../contract/given-fields.ts';
 import { limits } from '../contract/limits.ts';
 import { schemaFault } from '../contract/schema-faults.ts';
-import { ApiError, asApiError } from './api-error.ts';
-import { deeperThan } from './json-depth.ts';
+import { ApiError, asApiError, tooLarge } from './api-error.ts';
+import { isBrokenForm } from './form.ts';
+import { guardConnections, serverOptions } from './connections.ts';
+import { jsonSize } from './json-size.ts';
+import { secureHeaders } from './security-headers.ts';
+import { demandSoundHead, pathFault, routablePath } from './sound-requests.ts';
 import { pathMeant } from './paths.ts';
 
 /**
  * What both apps share: bounds on slow and large requests, strict validation, request ids, and one shape for every
  * error. It knows no route and never listens.
  */
-export function baseApp(
+export async function baseApp(
   logger: FastifyBaseLogger,
   { tls = null, rewriteUrl = (url) => url }: AppOptions = {},
-): BaseApp {
+): Promise<BaseApp> {
   const app: BaseApp = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -35,24 +39,35 @@ export function baseApp(
     childLoggerFactory: (parent) => parent,
     genReqId: () => randomUUID(),
     requestIdHeader: false,
-    bodyLimit: limits.bodyBytes,
+    bodyLimit: limits.body.usualBytes,
     requestTimeout: limits.requestMs,
-    connectionTimeout: 0,
+    connectionTimeout: limits.stalledReaderMs,
     keepAliveTimeout: 72_000,
-    ...(tls
-      ? { https: { cert: tls.cert, key: tls.key, headersTimeout: limits.headersMs } }
-      : { http: { headersTimeout: limits.headersMs } }),
+    ...(tls ? { https: { cert: tls.cert, key: tls.key, ...serverOptions } } : { http: serverOptions }),
+    // guardConnections answers these.
+    clientErrorHandler: () => undefined,
+    rewriteUrl: (request) => routablePath(request, rewriteUrl(request.url ?? '/')),
     // Forwarding headers are believed only behind our own tunnel, which has a listener of its own.
     trustProxy: false,
-    rewriteUrl: ({ url = '/' }) => rewriteUrl(url),
-    routerOptions: { caseSensitive: true, ignoreTrailingSlash: false, maxParamLength: 500 },
+    routerOptions: {
+      caseSensitive: true,
+      ignoreTrailingSlash: false,
+      maxParamLength: limits.pathPartCharacters,
+    },
     forceCloseConnections: true,
-    return503OnClosing: true,
+    // What comes then is refused in our own shape.
+    return503OnClosing: false,
   }).withTypeProvider<TypeBoxTypeProvider>();
-  app.server.maxConnections = limits.connections;
+  guardConnections(app.server, (request, response) => app.routing(request, response));
 
+  // First of all, so that what is refused has them, too.
+  await secureHeaders(app);
   strictBodies(app);
   writtenAtFirstUse(app);
+  let isClosing = false;
+  app.addHook('preClose', async () => {
+    isClosing = true;
+  });
   const paths = new Map<string, { pattern: RegExp; methods: Set<string> }>();
   app.addHook('onRoute', ({ url, method }) => {
     // Preflights of CORS are answered for every path, and say nothing about what is there.
@@ -63,6 +78,9 @@ export function baseApp(
   });
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
+    if (isClosing)
+      throw new ApiError('shutting_down', 'The appliance is shutting down.', { retryAfterMs: 10_000 });
+    demandSoundHead(request);
     done();
   });
   // What went well is in the usage table; a line for each request is for those who look for something.
@@ -82,9 +100,11 @@ export function baseApp(
     });
   }
   app.setErrorHandler((error: FastifyError | Error, request, reply) =>
-    sendError(asRequestError(error), request, reply),
+    sendError(asRequestError(error, request), request, reply),
   );
-  app.setNotFoundHandler((request, reply) => {
+  const refuseUnknown = (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+    const fault = pathFault(request);
+    if (fault !== undefined) return sendError(new ApiError('invalid_request', fault), request, reply);
     const path = request.url.split('?')[0] ?? '';
     const methodsOf = (one: string): string[] =>
       [...paths.values()].flatMap(({ pattern, methods }) => (pattern.test(one) ? [...methods] : []));
@@ -98,7 +118,13 @@ export function baseApp(
     reply.header('allow', [...new Set(allowed)].join(', '));
     const message = `${request.method} is not allowed here; use ${[...new Set(allowed)].join(' or ')}.`;
     return sendError(new ApiError('method_not_allowed', message), request, reply);
+  };
+  // Before the body is read: nobody wants it.
+  app.addHook('preParsing', (request, reply, _payload, done) => {
+    if (request.is404) refuseUnknown(request, reply);
+    else done();
   });
+  app.setNotFoundHandler(refuseUnknown);
   return app;
 }
 
@@ -131,8 +157,8 @@ function sendError(error: ApiError, request: FastifyRequest, reply: FastifyReply
 }
 
 /** In OpenAI's shape, and on the platform's routes in its envelope. */
-export function bodyOf(error: ApiError, { id, url }: FastifyRequest): object {
-  return url.startsWith('/api/v1/') ? error.envelope(id) : error.body(id);
+export function bodyOf(error: ApiError, { id, originalUrl }: FastifyRequest): object {
+  return originalUrl.startsWith('/api/v1/') ? error.envelope(id) : error.body(id);
 }
 
 export type BaseApp = FastifyInstance<
@@ -144,7 +170,7 @@ export type BaseApp = FastifyInstance<
 >;
 
 /**
- * Bodies are JSON, of bounded depth, and validated as they are: nothing is coerced or silently dropped, except for null
+ * Bodies are JSON, of bounded depth and number of values, and validated as they are: nothing is coerced or silently dropped, except for null
  * and its like where a parameter may be left out.
  */
 function strictBodies(app: BaseApp): void {
@@ -157,11 +183,17 @@ function strictBodies(app: BaseApp): void {
       if (request.routeOptions.schema?.body === undefined) return done(null, undefined);
       return done(new ApiError('invalid_request', 'The body is empty; send a JSON object.'), undefined);
     }
-    if (deeperThan(text, limits.jsonDepth)) {
-      return done(
-        new ApiError('invalid_request', `The JSON nests deeper than ${limits.jsonDepth} levels.`),
-        undefined,
-      );
+    const { depth, nodes, nodeBytes } = limits.body;
+    const size = jsonSize(text, { depth, nodes });
+    if (size.excess !== null) {
+      const most =
+        size.excess === 'depth' ? `nests deeper than ${depth} levels` : `holds more than ${nodes} values`;
+      return done(new ApiError('invalid_request', `The JSON ${most}.`), undefined);
+    }
+    try {
+      request.heldBody?.add(size.nodes * nodeBytes);
+    } catch (error) {
+      return done(error as ApiError, undefined);
     }
     return parse(request, text, done);
   });
@@ -217,8 +249,14 @@ function writtenAtFirstUse(app: BaseApp): void {
 }
 
 /** Errors of Fastify itself and of validation, in our own words. */
-function asRequestError(error: FastifyError | Error): ApiError {
+function asRequestError(error: FastifyError | Error, request: FastifyRequest): ApiError {
   if (error instanceof ApiError) return error;
+  if (isBrokenForm(error)) {
+    return new ApiError(
+      'invalid_request',
+      'The form cannot be read: it ends too early, or its boundary is not the one that Content-Type names. Let your HTTP client build the form and set that header.',
+    );
+  }
   const validation =
     'validation' in error ? (error.validation as unknown as ErrorObject[] | undefined) : undefined;
   if (validation?.[0]) {
@@ -231,10 +269,7 @@ function asRequestError(error: FastifyError | Error): ApiError {
     return new ApiError('unsupported_media_type', 'Send the body as application/json.');
   }
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE' || code === 'FST_REQ_FILE_TOO_LARGE' || status === 413) {
-    return new ApiError(
-      'payload_too_large',
-      `The request is larger than allowed (${limits.bodyBytes} bytes at most).`,
-    );
+    return tooLarge(request.routeOptions.bodyLimit ?? limits.body.usualBytes);
   }
   if (
     error instanceof SyntaxError ||

@@ -8,7 +8,7 @@ test('a port that is taken is said, and listened on once it is free', async () =
   const taken = createServer();
   await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
   const { port } = taken.address() as AddressInfo;
-  const app = baseApp(pino({ level: 'silent' }));
+  const app = await baseApp(pino({ level: 'silent' }));
   app.get('/hello', async () => 'hello');
   const told: (string | null)[] = [];
   const listener = new PatientListener(app, {
@@ -32,7 +32,7 @@ test('a port that is taken is said, and listened on once it is free', async () =
 });
 
 test('an address that this machine does not have is said', async () => {
-  const listener = new PatientListener(baseApp(pino({ level: 'silent' })), {
+  const listener = new PatientListener(await baseApp(pino({ level: 'silent' })), {
     host: '192.0.2.7',
     port: 0,
     tls: null,

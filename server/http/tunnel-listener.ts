@@ -1,9 +1,10 @@
-import { createServer, type IncomingMessage, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { FastifyRequest } from 'fastify';
 import ipaddr from 'ipaddr.js';
 import { limits } from '../contract/limits.ts';
 import type { BaseApp } from './base-app.ts';
+import { guardConnections, serverOptions } from './connections.ts';
 
 /** Requests that came through the tunnel's own listener. Nothing in a request itself can say so. */
 const tunnelled = new WeakSet<IncomingMessage>();
@@ -14,18 +15,19 @@ const tunnelled = new WeakSet<IncomingMessage>();
  */
 export async function listenForTunnel(app: BaseApp): Promise<{ port: number; close: () => Promise<void> }> {
   await app.ready();
+  const route = (request: IncomingMessage, response: ServerResponse): void => {
+    tunnelled.add(request);
+    app.routing(request, response);
+  };
   const server: Server = createServer(
     {
-      headersTimeout: limits.headersMs,
+      ...serverOptions,
       requestTimeout: limits.requestMs,
       keepAliveTimeout: limits.tunnel.keepAliveMs,
     },
-    (request, response) => {
-      tunnelled.add(request);
-      app.routing(request, response);
-    },
+    route,
   );
-  server.maxConnections = limits.connections;
+  guardConnections(server, route);
   server.on('upgrade', (request, socket, head) => {
     tunnelled.add(request);
     app.server.emit('upgrade', request, socket, head);

@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { ChatBody } from '../../contract/openai.ts';
 import { engineChat, promptsOf } from '../../generation/engine-body.ts';
+import { demandFits } from '../../generation/prompt-size.ts';
 import { mostTokensOf, textWork } from '../../generation/text.ts';
 import type { Feature } from '../../jobs/feature.ts';
 
@@ -16,6 +17,7 @@ export const inference: Feature<Input> = {
   body: Body,
   modality: 'text',
   wish: (input, model) => {
+    demandFits(model, input);
     const prompts = promptsOf(engineChat(input));
     return { prompts, work: () => textWork(model, prompts, mostTokensOf(input)) };
   },

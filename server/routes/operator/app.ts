@@ -1,6 +1,8 @@
+import { getHeapStatistics } from 'node:v8';
 import websocket from '@fastify/websocket';
 import type { FastifyBaseLogger } from 'fastify';
 import { type BaseApp, baseApp } from '../../http/base-app.ts';
+import { bodyBounds, takeBodies } from '../../http/body-intake.ts';
 import { auditRoutes } from './audit.ts';
 import { backupRoutes } from './backups.ts';
 import { diagnosticRoutes } from './diagnostics.ts';
@@ -25,9 +27,14 @@ import { operatorWebhookRoutes } from './webhooks.ts';
 
 /** The API that the operator's console uses. Built here, listened to elsewhere, on loopback only. */
 export async function operatorApp(deps: OperatorDeps, logger: FastifyBaseLogger): Promise<BaseApp> {
-  const app = baseApp(logger);
+  const app = await baseApp(logger);
   // Every path, known or not, and WebSockets too: an outsider learns nothing here.
   app.addHook('onRequest', async (request) => checkOperator(request, deps.access));
+  // Whoever comes this far holds the token, or has a small form.
+  takeBodies(app, bodyBounds(getHeapStatistics().heap_size_limit), () => ({
+    kind: 'tenant',
+    id: 'operator',
+  }));
   await app.register(websocket, {
     options: {
       maxPayload: 64 * 1024,

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { ErrorBody } from '../../contract/errors.ts';
+import { limits } from '../../contract/limits.ts';
 import { ApiError } from '../../http/api-error.ts';
 import { moment } from '../../http/envelope.ts';
 import type { OperatorDeps } from './operator-context.ts';
@@ -10,6 +11,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app
   app.post(
     '/api/session',
     {
+      bodyLimit: limits.body.accountBytes,
       config: { open: true },
       schema: {
         summary: 'Open a session with the code of a link, or with the operator token',

@@ -1,3 +1,4 @@
+import { getHeapStatistics } from 'node:v8';
 import cookie from '@fastify/cookie';
 import cors, { type FastifyCorsOptions } from '@fastify/cors';
 import multipart from '@fastify/multipart';
@@ -9,6 +10,9 @@ import { type BaseApp, baseApp, type Tls } from '../../http/base-app.ts';
 import { dropIgnored } from '../../contract/given-fields.ts';
 import { limits } from '../../contract/limits.ts';
 import { tidyUrl } from '../../http/paths.ts';
+import { addressKey } from '../../http/address.ts';
+import { bodyBounds, takeBodies } from '../../http/body-intake.ts';
+import { clientAddress } from '../../http/tunnel-listener.ts';
 import { authRoutes } from './auth.ts';
 import { authenticate, demandRights } from './authentication.ts';
 import { companyRoutes } from './company.ts';
@@ -35,13 +39,26 @@ import { webhookRoutes } from './webhooks.ts';
 const wordmark =
   '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 150 40"><text x="0" y="28" font-family="sans-serif" font-size="26" fill="#fff">Kilnhouse</text></svg>';
 
+/** The documentation's page runs its own scripts, sets styles from them, and tries routes of this address. */
+const documentationPolicy = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self' 'unsafe-inline'",
+  "img-src 'self' data:",
+  "font-src 'self' data:",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ');
+
 /** The API that tenants use. Built here, listened to elsewhere. */
 export async function tenantApp(
   deps: TenantDeps,
   logger: FastifyBaseLogger,
   tls: Tls | null,
 ): Promise<BaseApp> {
-  const app = baseApp(logger, { tls, rewriteUrl: tidyUrl });
+  const app = await baseApp(logger, { tls, rewriteUrl: tidyUrl });
   app.decorateRequest('identity', null);
   await app.register(cookie);
   if (deps.origins.length > 0) await app.register(cors, crossOrigin(deps.origins));
@@ -64,6 +81,11 @@ export async function tenantApp(
     if (schema) tellIgnored(reply, dropIgnored(schema, request.body));
     done();
   });
+  takeBodies(app, bodyBounds(getHeapStatistics().heap_size_limit), (request) =>
+    request.identity
+      ? { kind: 'tenant', id: request.identity.tenant.id }
+      : { kind: 'address', id: addressKey(clientAddress(request)) },
+  );
   const { bytes, files, fields, fieldBytes } = limits.upload;
   app.addHook('onRoute', (route) => {
     // The documentation is for people who have no key yet.
@@ -88,7 +110,7 @@ export async function tenantApp(
   });
   await app.register(swaggerUi, {
     routePrefix: '/docs',
-    staticCSP: true,
+    staticCSP: documentationPolicy,
     uiConfig: { docExpansion: 'list' },
     theme: { title: 'Kilnhouse' },
     logo: { type: 'image/svg+xml', content: Buffer.from(wordmark), href: '/docs' },

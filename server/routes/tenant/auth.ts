@@ -21,6 +21,7 @@ import { clientAddress } from '../../http/tunnel-listener.ts';
 import { clearCookies, refreshTokenOf, setCookies } from './authentication.ts';
 import { userView } from '../../http/views.ts';
 import { moment, success } from '../../http/envelope.ts';
+import { ofAccountSize } from '../../http/body-intake.ts';
 import { actorOf, personOf, type TenantDeps } from './tenant-context.ts';
 
 const tags = ['Accounts'];
@@ -29,6 +30,7 @@ const tags = ['Accounts'];
 export const authRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
   const { signIn, registration, recovery, settings } = deps;
   const calls = new RateWindows(limits.login.windowMs);
+  app.addHook('onRoute', ofAccountSize);
 
   app.addHook('onRequest', async (request) => {
     const state = calls.take(addressKey(clientAddress(request)), settings.callsPerAddress, performance.now());

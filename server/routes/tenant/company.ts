@@ -24,6 +24,7 @@ import { invitationView, userView } from '../../http/views.ts';
 import { clearCookies } from './authentication.ts';
 import { sendLines } from '../../http/download.ts';
 import { moment, success } from '../../http/envelope.ts';
+import { ofAccountSize } from '../../http/body-intake.ts';
 import { actorOf, identityOf, personOf, type TenantDeps } from './tenant-context.ts';
 
 const tags = ['Company'];
@@ -32,6 +33,7 @@ const config = { only: 'admin' } as const;
 /** The company, for those who administer it. */
 export const companyRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
   const { tenants, users, invitations, company, audit, ledger, recovery } = deps;
+  app.addHook('onRoute', ofAccountSize);
 
   app.get(
     '/api/v1/company',

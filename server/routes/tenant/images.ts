@@ -18,6 +18,8 @@ import {
 } from '../../generation/images.ts';
 import { modelFor } from '../../generation/models.ts';
 import { ApiError } from '../../http/api-error.ts';
+import { limits } from '../../contract/limits.ts';
+import { formParts } from '../../http/form.ts';
 import { HeldReply } from '../../http/held-reply.ts';
 import { addressOf, admit, identityOf, tellIgnored, type TenantDeps } from './tenant-context.ts';
 
@@ -58,6 +60,8 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
   app.post(
     '/v1/images/edits',
     {
+      config: { heldBytes: limits.upload.heldBytes },
+      bodyLimit: limits.upload.formBytes,
       schema: {
         tags: ['OpenAI'],
         summary: 'A picture changed by a text, wholly or inside a mask (multipart/form-data)',
@@ -120,6 +124,8 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
           'content-type': picture.contentType,
           'content-disposition': `attachment; filename="${file}"`,
           'x-content-type-options': 'nosniff',
+          // Whoever has the link may show it in a page of another site.
+          'cross-origin-resource-policy': 'cross-origin',
           'content-security-policy': "default-src 'none'; sandbox",
           'cache-control': 'private, max-age=3600',
         })
@@ -173,16 +179,11 @@ const maskField = /^mask(\[\d*\])?$/;
 
 /** A multipart form as checked fields and at most one image and one mask, bounded while it streams. */
 async function readForm(request: FastifyRequest, reply: FastifyReply) {
-  if (!request.isMultipart()) {
-    throw new ApiError(
-      'unsupported_media_type',
-      'Send the form as multipart/form-data, with the file as "image".',
-    );
-  }
+  const wanted = 'Send the form as multipart/form-data, with the file as "image".';
   const texts: Record<string, unknown> = {};
   let image: Buffer | null = null;
   let mask: Buffer | null = null;
-  for await (const part of request.parts()) {
+  for await (const part of formParts(request, wanted)) {
     const { fieldname: name } = part;
     if (part.type === 'field') {
       // An empty field of a form is one that was not filled in.

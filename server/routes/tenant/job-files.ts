@@ -143,6 +143,8 @@ export const jobFileRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
       const target = { tenant: found?.name.tenant ?? '', object: `/files/${group}/${id}` };
       if (!signedLinks.isGood(target, expires, signature) || !found)
         throw new ApiError('forbidden', 'The link is not valid, or has expired.');
+      // Whoever has the link may show it in a page of another site.
+      reply.header('cross-origin-resource-policy', 'cross-origin');
       return send(reply, found.name, found.shownAs, found.contentType);
     },
   );

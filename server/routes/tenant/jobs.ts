@@ -36,6 +36,7 @@ export const jobRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps
     app.post(
       feature.path,
       {
+        ...(feature.modality === 'text' && { bodyLimit: limits.body.picturesBytes }),
         schema: {
           tags,
           summary: `${feature.summary}, as a job`,
@@ -67,6 +68,7 @@ export const jobRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps
   app.post(
     '/api/v1/jobs/batch',
     {
+      bodyLimit: limits.body.picturesBytes,
       schema: {
         tags,
         summary: `Up to ${limits.jobs.batch} jobs with one receipt: all of them are taken, or none`,

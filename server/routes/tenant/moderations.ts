@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { ErrorBody } from '../../contract/errors.ts';
+import { limits } from '../../contract/limits.ts';
 import { ModerationBody, moderationCategories, ModerationList } from '../../contract/moderations.ts';
 import { ApiError } from '../../http/api-error.ts';
 import type { Tenant } from '../../tenants/tenant.ts';
@@ -19,6 +20,7 @@ export const moderationRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (ap
   app.post(
     '/v1/moderations',
     {
+      bodyLimit: limits.body.picturesBytes,
       schema: {
         tags: ['OpenAI'],
         summary: 'Whether texts (by lists of phrases) and pictures (by a classifier) are taken for explicit',

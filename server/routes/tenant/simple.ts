@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { field } from '../../../gpu/engines/http.ts';
 import { ErrorBody } from '../../contract/errors.ts';
+import { limits } from '../../contract/limits.ts';
 import {
   GenerateImageBody,
   GenerateImageReply,
@@ -11,6 +12,7 @@ import {
 import { DryRunQuery, QuoteView } from '../../contract/money.ts';
 import { answerImages, checkedSize, imageRequest, imageWork } from '../../generation/images.ts';
 import { answerText, boundedBody, mostTokensOf, textWork } from '../../generation/text.ts';
+import { demandFits } from '../../generation/prompt-size.ts';
 import { ApiError } from '../../http/api-error.ts';
 import { modelFor } from '../../generation/models.ts';
 import { HeldReply } from '../../http/held-reply.ts';
@@ -23,6 +25,7 @@ export const simpleRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
   app.post(
     '/generate-text',
     {
+      bodyLimit: limits.body.textsBytes,
       schema: {
         tags: ['Simple'],
         summary: 'A text for a prompt',
@@ -35,6 +38,7 @@ export const simpleRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
       const identity = identityOf(request);
       const { prompt, system, model: name, maxTokens, temperature } = request.body;
       const model = await modelFor(deps, identity, 'text', name);
+      demandFits(model, [system, prompt]);
       const body = boundedBody(deps, identity, {
         messages: [
           ...(system === undefined ? [] : [{ role: 'system', content: system }]),

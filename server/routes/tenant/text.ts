@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { ErrorBody } from '../../contract/errors.ts';
+import { limits } from '../../contract/limits.ts';
 import { ChatBody, CompletionBody, EmbeddingBody, OpenAiQuery } from '../../contract/openai.ts';
 import {
   answerTask,
@@ -12,6 +13,7 @@ import {
 } from '../../generation/text.ts';
 import { engineChat, engineCompletion, promptsOf } from '../../generation/engine-body.ts';
 import { modelFor } from '../../generation/models.ts';
+import { demandFits } from '../../generation/prompt-size.ts';
 import { HeldReply } from '../../http/held-reply.ts';
 import { admit, identityOf, type TenantDeps } from './tenant-context.ts';
 
@@ -28,12 +30,14 @@ export const textRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, dep
   app.post(
     '/v1/chat/completions',
     {
+      bodyLimit: limits.body.picturesBytes,
       schema: { tags: ['OpenAI'], summary: 'Chat, streamed or whole', body: ChatBody, querystring, response },
     },
     async (request, reply) => {
       const identity = identityOf(request);
       const body = boundedBody(deps, identity, engineChat(request.body));
       const model = await modelFor(deps, identity, 'text', body.model);
+      demandFits(model, body);
       const prompts = promptsOf(body);
       const ticket = admit(deps, request, reply, {
         feature: 'chat',
@@ -49,11 +53,15 @@ export const textRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, dep
 
   app.post(
     '/v1/completions',
-    { schema: { tags: ['OpenAI'], summary: 'Continue a text', body: CompletionBody, querystring, response } },
+    {
+      bodyLimit: limits.body.textsBytes,
+      schema: { tags: ['OpenAI'], summary: 'Continue a text', body: CompletionBody, querystring, response },
+    },
     async (request, reply) => {
       const identity = identityOf(request);
       const body = boundedBody(deps, identity, engineCompletion(request.body));
       const model = await modelFor(deps, identity, 'text', body.model);
+      demandFits(model, body);
       const prompts = body.suffix === undefined ? body.prompt : [body.prompt, body.suffix];
       const wish = {
         feature: 'completion',
@@ -70,11 +78,16 @@ export const textRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, dep
 
   app.post(
     '/v1/embeddings',
-    { schema: { tags: ['OpenAI'], summary: 'Vectors of texts', body: EmbeddingBody, querystring, response } },
+    {
+      bodyLimit: limits.body.textsBytes,
+      schema: { tags: ['OpenAI'], summary: 'Vectors of texts', body: EmbeddingBody, querystring, response },
+    },
     async (request, reply) => {
       const identity = identityOf(request);
       const { body } = request;
       const model = await modelFor(deps, identity, 'embedding', body.model);
+      // Each is a prompt of its own.
+      for (const input of [body.input].flat()) demandFits(model, input);
       const wish = {
         feature: 'embedding',
         model: model.id,

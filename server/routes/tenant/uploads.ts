@@ -11,6 +11,7 @@ import { type Upload, uploadGroup } from '../../files/upload-store.ts';
 import type { Taken } from '../../files/uploads.ts';
 import { json } from '../../generation/text.ts';
 import { ApiError } from '../../http/api-error.ts';
+import { formParts } from '../../http/form.ts';
 import { moment, success } from '../../http/envelope.ts';
 import { pageOf } from '../../http/views.ts';
 import type { Identity, Tenant } from '../../tenants/tenant.ts';
@@ -30,6 +31,8 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
   app.post(
     '/api/v1/upload',
     {
+      config: { heldBytes: limits.upload.bytes },
+      bodyLimit: limits.upload.formBytes,
       schema: {
         tags,
         summary: 'Send a picture (PNG, JPEG or WebP, as multipart/form-data, field "file")',
@@ -40,7 +43,7 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
     async (request, reply) => {
       const taken = await receive(request, 1);
       const [upload] = taken;
-      if (!upload) throw new ApiError('invalid_request', 'Missing parameter: "file".', { param: 'file' });
+      if (!upload) throw noFile();
       if ('error' in upload) throw upload.error;
       return answerOnce(request, reply, taken, success(view(request, upload)));
     },
@@ -49,6 +52,8 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
   app.post(
     '/api/v1/upload/batch',
     {
+      config: { heldBytes: limits.upload.bytes },
+      bodyLimit: limits.upload.batchBytes,
       schema: {
         tags,
         summary: `Send up to ${limits.upload.files} pictures in one form; what cannot be taken is said for each`,
@@ -58,6 +63,7 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
     },
     async (request, reply) => {
       const all = await receive(request, limits.upload.files);
+      if (all.length === 0) throw noFile();
       const shown = all.map((one) => ('error' in one ? refusal(one) : view(request, one)));
       return answerOnce(request, reply, all, success(shown));
     },
@@ -157,15 +163,10 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
   async function receive(request: FastifyRequest, most: number): Promise<(Taken | Refusal)[]> {
     const identity = identityOf(request);
     takeTurn(identity.tenant);
-    if (!request.isMultipart()) {
-      throw new ApiError(
-        'unsupported_media_type',
-        'Send the picture as multipart/form-data, in the field "file".',
-      );
-    }
     const taken: (Taken | Refusal)[] = [];
     try {
-      for await (const part of request.parts()) {
+      const wanted = 'Send the picture as multipart/form-data, in the field "file".';
+      for await (const part of formParts(request, wanted)) {
         if (part.type === 'field' || taken.length === most) {
           throw new ApiError('invalid_request', `Send ${most} file(s) and nothing else.`, {
             param: part.fieldname,
@@ -226,6 +227,10 @@ const Refused = Type.Object({
   name: Type.String(),
   error: Type.Object({ code: Type.String(), message: Type.String() }),
 });
+
+function noFile(): ApiError {
+  return new ApiError('invalid_request', 'Missing parameter: "file".', { param: 'file' });
+}
 
 interface Refusal {
   readonly name: string;

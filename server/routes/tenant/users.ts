@@ -18,6 +18,7 @@ import { clearCookies } from './authentication.ts';
 import { Type } from 'typebox';
 import { sendLines } from '../../http/download.ts';
 import { moment, success } from '../../http/envelope.ts';
+import { ofAccountSize } from '../../http/body-intake.ts';
 import { actorOf, personOf, type TenantDeps } from './tenant-context.ts';
 
 const tags = ['Accounts'];
@@ -26,6 +27,7 @@ const config = { only: 'person' } as const;
 /** A person's own account. */
 export const userRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
   const { users, sessions, audit, ledger, directory, recovery, company } = deps;
+  app.addHook('onRoute', ofAccountSize);
 
   app.get(
     '/api/v1/users/profile',
