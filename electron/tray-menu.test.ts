@@ -18,6 +18,18 @@ const actionOf = (items: readonly Item[], label: string | RegExp): Action | unde
   return undefined;
 };
 
+test('D5: the icon says that not everything is served while an engine is stopped', () => {
+  const tipWith = (...healths: string[]): string =>
+    trayTip(
+      statusOf({
+        state: stateOf({ engines: Object.fromEntries(healths.map((health, i) => [String(i), { health }])) }),
+      }),
+    );
+  expect(tipWith('ready', 'ready')).toContain('Kilnhouse: serving');
+  expect(tipWith('ready', 'stopped')).toContain('Kilnhouse: partly serving');
+  expect(tipWith('stopped')).toContain('Kilnhouse: stopped');
+});
+
 describe('the tray menu', () => {
   test('of a machine that serves', () => {
     const state = stateOf({

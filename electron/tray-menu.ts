@@ -66,8 +66,16 @@ export function trayMenu(status: Status): Item[] {
 export function trayTip(status: Status): string {
   const { server, state } = status;
   if (server !== 'serving' || !state) return `Kilnhouse: ${headings[server].toLowerCase()}`;
-  const mode = state.gpu.mode === 'running' ? 'serving' : 'paused';
+  const mode = state.gpu.mode === 'running' ? servingWords(state) : 'paused';
   return `Kilnhouse: ${mode}, ${memoryLine(status)}`;
+}
+
+/** Stopped engines are the operator's own wish, and still mean that not everything is served. */
+function servingWords({ engines }: NonNullable<Status['state']>): string {
+  const all = Object.values(engines);
+  const stopped = all.filter(({ health }) => health === 'stopped');
+  if (stopped.length === 0) return 'serving';
+  return stopped.length === all.length ? 'stopped' : 'partly serving';
 }
 
 const headings: Readonly<Record<Status['server'], string>> = {
@@ -95,13 +103,13 @@ function workLine({ state }: Status): string {
 function modelItems({ state }: Status): Item[] {
   const models = Object.values(state?.models ?? {}).toSorted((a, b) => a.id.localeCompare(b.id));
   if (models.length === 0) return [];
-  const items = models.map(({ id, phase, vramBytes }): Item => {
+  const items = models.map(({ id, phase, vramBytes, obstacle }): Item => {
     const isLoaded = phase !== 'absent';
     const isMoving = phase === 'loading' || phase === 'unloading' || phase === 'draining';
     return {
       kind: 'press',
       label: `${isLoaded ? '● Stop' : '○ Start'} ${id} (${gb(vramBytes)} GB)${isMoving ? `, ${phase}` : ''}`,
-      enabled: !isMoving,
+      enabled: !isMoving && (isLoaded || !obstacle),
       action: { do: isLoaded ? 'unload' : 'load', model: id },
     };
   });

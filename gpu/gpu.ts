@@ -8,14 +8,15 @@ import type {
   Engine,
   ImageEvent,
   ImageRequest,
-  LogLine,
   TextEvent,
   TextRequest,
 } from './engines/engine.ts';
 import type { GpuLog } from './gpu-log.ts';
+import type { KeptState } from './kept-state.ts';
 import type { Measurements } from './measurements.ts';
 import { ModelBook, type ModelStatus } from './model-book.ts';
 import type { GpuProbe } from './probes/gpu-probe.ts';
+import type { LogLine } from './supervisor/log-ring.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
 import { VideoMemory } from './video-memory.ts';
 import { type Fit, fitMatrix } from './vram/fit.ts';
@@ -23,7 +24,7 @@ import type { BudgetLimits } from './vram/budget.ts';
 import type { Standing } from './vram/explain.ts';
 import type { Policy } from './vram/policy.ts';
 import type { QueueLimits } from './vram/bounds.ts';
-import { Scheduler } from './vram/scheduler.ts';
+import { loadRefusals, Scheduler } from './vram/scheduler.ts';
 import type { Mode } from './vram/state.ts';
 import type { Lane } from './vram/work.ts';
 
@@ -91,6 +92,8 @@ export interface GpuOptions {
   readonly policy: () => Policy;
   readonly queue: () => QueueLimits;
   readonly measurements: Measurements;
+  /** The operator's decisions that outlive the appliance. */
+  readonly kept: KeptState;
   readonly pinned: ReadonlySet<string>;
   readonly log: GpuLog;
 }
@@ -100,7 +103,8 @@ interface Leased {
   readonly engine: Engine;
   readonly modelKey: string;
   succeeded(): void;
-  failed(error: unknown): void;
+  /** Returns what to tell whoever wanted the work. */
+  failed(error: unknown): unknown;
   end(): void;
 }
 
@@ -131,7 +135,7 @@ export class Gpu {
   readonly #closing = new AbortController();
 
   constructor(options: GpuOptions) {
-    const { measurements, pinned, log } = options;
+    const { measurements, kept, pinned, log } = options;
     const closing = this.#closing.signal;
     this.#options = options;
     this.#engines = new Map(options.engines.map((engine) => [engine.describe().id, engine]));
@@ -153,12 +157,14 @@ export class Gpu {
       measurements,
       pinned,
       defaults: options.defaults,
+      outageOf: (engineId) => this.#care.outageOf(engineId),
     });
     this.#book = book;
     this.#care = new EngineCare({
       engines: this.#engines,
       book,
       scheduler,
+      kept,
       closing,
       log,
       tryThroughQueue: (modelId, signal) =>
@@ -172,6 +178,7 @@ export class Gpu {
       declaredBytes: options.declaredBytes,
       closing,
       log,
+      ensureReady: (engineId) => this.#care.ensureReady(engineId),
       onEngineEnded: (engineId, reason) => this.#care.lost(engineId, reason),
       onDoubt: (engineId) => this.#care.recount(engineId),
     });
@@ -221,9 +228,24 @@ export class Gpu {
     return this.#book.get(id);
   }
 
+  /** Whether text or pictures can be made at this moment. */
+  canServe(kind: 'text' | 'image'): boolean {
+    return this.#book.canServe(kind);
+  }
+
   /** What is asked for when nothing is named. */
   defaultModel(kind: 'text' | 'image' | 'embedding'): CatalogModel | undefined {
     return this.#book.defaultOf(kind);
+  }
+
+  /** Loads a model because the operator says so. Returns why that cannot be, in a sentence; null once it is on its way. */
+  load(modelId: string): string | null {
+    const model = this.#book.get(modelId);
+    if (!model) return `There is no model "${modelId}".`;
+    const obstacle = this.#book.obstacle(modelId);
+    if (obstacle !== null) return obstacle;
+    const refusal = this.scheduler.requestLoad(modelId);
+    return refusal && `"${modelId}" is not loaded. ${loadRefusals[refusal]}`;
   }
 
   /** These models, and no others, are never unloaded for others. */
@@ -346,8 +368,7 @@ export class Gpu {
         yield* work(leased.engine, leased.modelKey);
         leased.succeeded();
       } catch (error) {
-        leased.failed(error);
-        throw error;
+        throw leased.failed(error);
       } finally {
         leased.end();
       }
@@ -372,8 +393,7 @@ export class Gpu {
         leased.succeeded();
         return found;
       } catch (error) {
-        leased.failed(error);
-        throw error;
+        throw leased.failed(error);
       } finally {
         leased.end();
       }
@@ -394,6 +414,9 @@ export class Gpu {
     if (!model) throw new EngineError('model_missing', modelId);
     const obstacle = this.#book.obstacle(modelId);
     if (obstacle !== null) throw new InfeasibleError(obstacle);
+    // Jobs wait until it is up again, however long that takes.
+    const outage = caller.lane === 'interactive' ? this.#care.refusalOf(model.engineId) : null;
+    if (outage) throw outage;
     const { slots } = this.scheduler.state.model(modelId);
     const costMs = (this.#book.unitMs(model) * units) / slots;
     const grant = await this.scheduler.submit({ id, modelId, costMs, ...caller }, signal);
@@ -410,6 +433,7 @@ export class Gpu {
       },
       failed: (error) => {
         if (grant.isCurrent()) this.#care.troubled(model.engineId, model.id, error);
+        return this.#care.causeOf(model.engineId, error);
       },
       end: () => {
         timings.runMs = performance.now() - began;

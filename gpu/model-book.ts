@@ -3,7 +3,7 @@ import { EngineError } from './engines/engine-error.ts';
 import type { Engine } from './engines/engine.ts';
 import type { Measurements } from './measurements.ts';
 import { SpillWatch } from './vram/spill.ts';
-import type { Phase, SchedulerState } from './vram/state.ts';
+import type { Outage, Phase, SchedulerState } from './vram/state.ts';
 
 export interface ModelStatus extends CatalogModel {
   readonly phase: Phase | 'absent';
@@ -15,6 +15,8 @@ export interface ModelStatus extends CatalogModel {
   readonly loadMs: number;
   readonly pinned: boolean;
   readonly spilled: boolean;
+  /** Why it can never be served as things are; null when it can. */
+  readonly obstacle: string | null;
 }
 
 /** First guesses, until something was measured. */
@@ -27,6 +29,7 @@ export class ModelBook {
   readonly #state: SchedulerState;
   readonly #measurements: Measurements;
   readonly #catalog = new Catalog();
+  readonly #outageOf: (engineId: string) => Outage | null;
   #pinned: ReadonlySet<string>;
   readonly #defaults: () => { readonly text: string | null; readonly image: string | null };
   readonly #slots = new Map<string, number>();
@@ -40,12 +43,15 @@ export class ModelBook {
     measurements: Measurements;
     pinned: ReadonlySet<string>;
     defaults: () => { readonly text: string | null; readonly image: string | null };
+    /** Why an engine can load nothing now; null where it can. */
+    outageOf: (engineId: string) => Outage | null;
   }) {
     this.#engines = options.engines;
     this.#state = options.state;
     this.#measurements = options.measurements;
     this.#pinned = options.pinned;
     this.#defaults = options.defaults;
+    this.#outageOf = options.outageOf;
   }
 
   get(id: string): CatalogModel | undefined {
@@ -68,7 +74,7 @@ export class ModelBook {
     const fits = this.#catalog
       .all()
       .filter((model) => (kind === 'embedding' ? model.embeds : model.modality === kind))
-      .filter((model) => this.obstacle(model.id) === null);
+      .filter((model) => this.obstacle(model.id) === null && !this.#isOut(model));
     const chosen = kind === 'embedding' ? null : this.#defaults()[kind];
     const wished = chosen === null ? undefined : fits.find(({ id }) => id === chosen);
     if (wished) return wished;
@@ -81,6 +87,25 @@ export class ModelBook {
   offered(engine: Engine, models: Parameters<Catalog['update']>[1]): void {
     this.#catalog.update(engine, models);
     this.#updateAll();
+  }
+
+  /** An engine came up or went down. */
+  engineChanged(engineId: string): void {
+    const outage = this.#outageOf(engineId);
+    // Also those that no engine offers any more, while somebody waits for them.
+    for (const [id, facts] of this.#state.models) {
+      if (facts.engineId === engineId) this.#state.models.set(id, { ...facts, outage });
+    }
+  }
+
+  /** Whether work of a kind can be done at this moment, by any model. */
+  canServe(kind: 'text' | 'image'): boolean {
+    return this.#catalog
+      .all()
+      .some(
+        (model) =>
+          model.modality === kind && this.obstacle(model.id) === null && !this.#outageOf(model.engineId),
+      );
   }
 
   setPinned(modelIds: readonly string[]): void {
@@ -137,7 +162,7 @@ export class ModelBook {
     const { vramBytes } = this.#state.model(modelId);
     if (this.#state.residents.has(modelId)) return null;
     if (vramBytes > this.#state.capacityBytes) {
-      return `"${modelId}" needs ${gib(vramBytes)} of video memory; this machine can give ${gib(this.#state.capacityBytes)}.`;
+      return `"${modelId}" is too large for this card (${gb(vramBytes)} of ${gb(this.#state.capacityBytes)} GB).`;
     }
     let pinnedBytes = 0;
     for (const id of this.#pinned) {
@@ -147,6 +172,12 @@ export class ModelBook {
       return `"${modelId}" does not fit beside the models the operator has pinned.`;
     }
     return null;
+  }
+
+  /** One that is only being started is waited for. */
+  #isOut({ engineId }: CatalogModel): boolean {
+    const outage = this.#outageOf(engineId);
+    return outage === 'engine_stopped' || outage === 'engine_failed';
   }
 
   statuses(): ModelStatus[] {
@@ -167,6 +198,7 @@ export class ModelBook {
       loadMs: facts.loadMs,
       pinned: facts.pinned,
       spilled: this.#spilled.has(model.id),
+      obstacle: this.obstacle(model.id),
     };
   }
 
@@ -186,6 +218,7 @@ export class ModelBook {
       runMs: this.unitMs(model),
       pinned: this.#pinned.has(model.id),
       exclusive,
+      outage: this.#outageOf(model.engineId),
     });
   }
 
@@ -203,6 +236,7 @@ export class ModelBook {
   }
 }
 
-function gib(bytes: number): string {
-  return `${(bytes / 1024 ** 3).toFixed(1)} GiB`;
+/** As the console shows sizes: in units of 1024 to the third. */
+function gb(bytes: number): string {
+  return (bytes / 1024 ** 3).toFixed(1);
 }

@@ -17,6 +17,8 @@ export interface VideoMemoryOptions {
   readonly declaredBytes: number;
   readonly closing: AbortSignal;
   readonly log: GpuLog;
+  /** Brings an engine to where it can load; rejects where the operator stopped it. */
+  readonly ensureReady: (engineId: string) => Promise<void>;
   /** An engine was ended because it would not unload: whatever else it held is gone too. */
   readonly onEngineEnded: (engineId: string, reason: string) => void;
   /** What an engine holds may not be what is counted any more. */
@@ -55,13 +57,13 @@ export class VideoMemory implements Effects {
 
   /** Loads a model and measures what it took; a load that was given up (the signal) is not begun, and not measured. */
   async load(modelId: string, signal: AbortSignal): Promise<{ vramBytes: number | null }> {
-    const { book, telemetry, closing } = this.#options;
+    const { book, telemetry, closing, ensureReady } = this.#options;
     const model = book.get(modelId);
     if (!model) throw new EngineError('model_missing', modelId);
     const engine = book.engineOf(model);
     const stopWatching = telemetry.watch();
     try {
-      await engine.ensureReady(closing);
+      await ensureReady(model.engineId);
       const before = await this.#usedBytes();
       signal.throwIfAborted();
       const began = performance.now();

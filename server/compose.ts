@@ -5,10 +5,13 @@ import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Type } from 'typebox';
+import type { GpuLog } from '../gpu/gpu-log.ts';
 import { Gpu } from '../gpu/gpu.ts';
+import { KeptState } from '../gpu/kept-state.ts';
 import { Measurements } from '../gpu/measurements.ts';
 import { Pause } from '../gpu/pause.ts';
 import { NvidiaProbe } from '../gpu/probes/gpu-probe.ts';
+import { tunnelRestart } from '../gpu/supervisor/backoff.ts';
 import { processes } from '../gpu/supervisor/processes.ts';
 import { childEnv } from '../gpu/supervisor/child-env.ts';
 import { Supervisor } from '../gpu/supervisor/supervisor.ts';
@@ -202,6 +205,8 @@ async function build(
     totalBytes,
   });
   let order = orderOf(config);
+  const gpuLog: GpuLog = (level, message, about) => logger[level](about, message);
+  const kept = new KeptState(join(folder, 'gpu-state.json'), gpuLog);
   const gpu = new Gpu({
     engines,
     probe,
@@ -216,7 +221,8 @@ async function build(
     queue: () => order.queue,
     measurements: new Measurements(demo ? null : join(folder, 'measurements.json')),
     pinned: new Set(config.scheduler.pinned),
-    log: (level, message, about) => logger[level](about, message),
+    kept,
+    log: gpuLog,
   });
   closers.push(() => gpu.close());
   configuration.atOnce(['scheduler.defaultText', 'scheduler.defaultImage', 'operator.isSetUp']);
@@ -442,6 +448,7 @@ async function build(
     supervisor,
     // An empty token is none (A8).
     settings: { ...config.tunnel, token: config.tunnel.token || null },
+    restart: tunnelRestart,
     tokenFile: join(folder, 'run', 'tunnel-token'),
     localPort: tunnelSide.port,
     metricsPort: async () => (await freePorts(1))[0] ?? 0,

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test, vi } from 'vitest';
 import { Gpu } from '../gpu/gpu.ts';
+import { KeptState } from '../gpu/kept-state.ts';
 import { Measurements } from '../gpu/measurements.ts';
 import { defaultPolicy } from '../gpu/vram/policy.ts';
 import { defaultQueueLimits } from '../gpu/vram/bounds.ts';
@@ -30,6 +31,7 @@ async function start(): Promise<void> {
     policy: () => defaultPolicy,
     queue: () => defaultQueueLimits,
     measurements: new Measurements(join(mkdtempSync(join(tmpdir(), 'kilnhouse-silence-')), 'm.json')),
+    kept: new KeptState(null, () => undefined),
     pinned: new Set(),
     log: () => undefined,
   });

@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test, vi } from 'vitest';
-import { EngineError } from '../gpu/engines/engine-error.ts';
+import { engineRestart } from '../gpu/supervisor/backoff.ts';
 import { processes } from '../gpu/supervisor/processes.ts';
 import { Roster } from '../gpu/supervisor/roster.ts';
 import { type ChildSpec, Supervisor } from '../gpu/supervisor/supervisor.ts';
@@ -42,6 +42,7 @@ function supervise(spec: Partial<ChildSpec> & { args: readonly string[] }) {
     readyTimeoutMs: 5_000,
     graceMs: 300,
     probe: () => Promise.resolve(),
+    restart: engineRestart,
     ...spec,
   });
   return { supervisor, child, folder };
@@ -200,10 +201,13 @@ test.each([
     }
     expect(child.state).toBe('failed');
     expect(child.failure).toContain('given up');
-    const began = performance.now();
-    await expect(child.ensureReady(never)).rejects.toMatchObject({ kind: 'failed' });
-    expect(performance.now() - began).toBeLessThan(100);
-    await expect(child.restart(never)).rejects.toBeInstanceOf(EngineError);
+    const starts = (): number => child.logs().filter(({ text }) => text.startsWith('started')).length;
+    const before = starts();
+    await expect(child.ensureReady(never)).rejects.toMatchObject({ name: 'ChildError', kind: 'given_up' });
+    expect(starts()).toBe(before);
+    await child.stop();
+    await expect(child.ensureReady(never)).rejects.toMatchObject({ kind: 'ended' });
+    expect(starts()).toBe(before + 1);
   },
   40_000,
 );
@@ -228,7 +232,7 @@ test('F16: what never gets ready is ended at its time', async () => {
   const started = child.ensureReady(never);
   await vi.waitFor(() => expect(child.pid).not.toBeNull());
   const pid = child.pid ?? 0;
-  await expect(started).rejects.toMatchObject({ kind: 'silent' });
+  await expect(started).rejects.toMatchObject({ kind: 'not_ready' });
   expect(gone(pid)).toBe(true);
 });
 
@@ -274,7 +278,7 @@ test('a stop in the middle of a start leaves nothing', async () => {
   await vi.waitFor(() => expect(child.pid).not.toBeNull());
   const pid = child.pid ?? 0;
   await child.stop();
-  expect(await started).toBeInstanceOf(EngineError);
+  expect(await started).toMatchObject({ name: 'ChildError', kind: 'stopped' });
   expect(child.state).toBe('stopped');
   expect(gone(pid)).toBe(true);
 });

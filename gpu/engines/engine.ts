@@ -1,11 +1,15 @@
+import type { LogLine } from '../supervisor/log-ring.ts';
 import type { Sampler } from './samplers.ts';
 import type { Usage } from './usage.ts';
 
 /** What a model makes. */
 type Modality = 'text' | 'embedding' | 'image';
 
-/** `ours` was started by the appliance and is stopped with it; `theirs` was already running and is never killed. */
-export type Ownership = 'ours' | 'theirs';
+/**
+ * `ours` is started by the appliance and stopped with it, also while it is down; `theirs` was found running, or can only
+ * be started by others, and is never killed.
+ */
+type Ownership = 'ours' | 'theirs';
 
 export interface EngineModel {
   /** The engine's own exact name: what load, unload and requests take. */
@@ -158,10 +162,4 @@ export interface Engine {
   onLost(listener: (reason: string) => void): void;
   /** Recent output of the process, where it is ours. */
   logs(): readonly LogLine[];
-}
-
-export interface LogLine {
-  readonly at: number;
-  readonly stream: 'out' | 'err' | 'note';
-  readonly text: string;
 }

@@ -12,7 +12,7 @@ export interface CardSample {
   readonly processes: readonly CardProcess[];
 }
 
-interface CardProcess {
+export interface CardProcess {
   readonly pid: number;
   readonly name: string;
   /** Null on Windows, where the driver does not know it. */

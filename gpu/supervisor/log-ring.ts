@@ -1,4 +1,9 @@
-import type { LogLine } from '../engines/engine.ts';
+/** A line of a process's output, or a note of ours about it. */
+export interface LogLine {
+  readonly at: number;
+  readonly stream: 'out' | 'err' | 'note';
+  readonly text: string;
+}
 
 export const logLimits = { lines: 1_000, lineBytes: 4 * 1024 } as const;
 

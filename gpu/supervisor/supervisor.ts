@@ -1,13 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { execa } from 'execa';
-import { EngineError } from '../engines/engine-error.ts';
-import type { LogLine } from '../engines/engine.ts';
-import { Backoff } from './backoff.ts';
+import { Backoff, type RestartPolicy } from './backoff.ts';
 import { childEnv } from './child-env.ts';
+import { ChildError, endingOf } from './child-error.ts';
 import { endProcess } from './end-process.ts';
 import { KeeperLink } from './keeper-link.ts';
-import { LogRing } from './log-ring.ts';
+import { type LogLine, LogRing } from './log-ring.ts';
 import type { Processes } from './processes.ts';
 import { Roster } from './roster.ts';
 import { type ChildEvent, type ChildState, nextState } from './states.ts';
@@ -23,10 +22,11 @@ export interface ChildSpec {
   readonly port: number | null;
   /** Resolves when the program serves; is asked again until then. Rejects while it does not. */
   readonly probe: (signal: AbortSignal) => Promise<void>;
+  /** Whether an error of the probe is one that no further try can mend. Missing: none is. */
+  readonly isFinal?: (error: unknown) => boolean;
   readonly readyTimeoutMs: number;
   readonly graceMs?: number;
-  /** Called with every line of output, for programs that say something there. */
-  readonly onLine?: (line: string) => void;
+  readonly restart: RestartPolicy;
 }
 
 const limits = {
@@ -98,7 +98,7 @@ export class SupervisedChild {
   readonly spec: ChildSpec;
   readonly #world: World;
   readonly #logs = new LogRing();
-  readonly #backoff = new Backoff();
+  readonly #backoff: Backoff;
   readonly #exitListeners: ((reason: string) => void)[] = [];
   #state: ChildState = 'stopped';
   #pid: number | null = null;
@@ -116,6 +116,7 @@ export class SupervisedChild {
   constructor(spec: ChildSpec, world: World) {
     this.spec = spec;
     this.#world = world;
+    this.#backoff = new Backoff(spec.restart);
   }
 
   /** For display. */
@@ -132,6 +133,12 @@ export class SupervisedChild {
     return this.#failure;
   }
 
+  /** When it is started again by itself or may be asked for again, wall-clock milliseconds; null while it is well. */
+  get retryAt(): number | null {
+    const isDown = this.#state === 'backoff' || this.#state === 'failed';
+    return isDown ? Date.now() + Math.max(0, this.#restartAt - performance.now()) : null;
+  }
+
   logs(): LogLine[] {
     return this.#logs.lines();
   }
@@ -140,23 +147,18 @@ export class SupervisedChild {
     this.#exitListeners.push(listener);
   }
 
-  /** Resolves once the program serves, starting it if need be. Rejects when it was given up. */
+  /** Resolves once the program serves, starting it if need be. Rejects with a ChildError. */
   async ensureReady(signal: AbortSignal): Promise<void> {
     if (this.#stopping) await this.#stopping;
     if (this.#state === 'ready') return;
-    if (this.#state === 'failed') throw new EngineError('failed', this.#failure ?? undefined);
+    if (this.#state === 'failed' && performance.now() < this.#restartAt) {
+      throw new ChildError('given_up', this.#failure ?? `${this.spec.id} was given up.`);
+    }
     this.#starting ??= this.#start().finally(() => (this.#starting = null));
     await abortable(this.#starting, signal);
   }
 
-  /** A new chance for a program that was given up, or a fresh start for one that runs. */
-  async restart(signal: AbortSignal): Promise<void> {
-    await this.stop();
-    this.#backoff.reset();
-    await this.ensureReady(signal);
-  }
-
-  /** Resolves once nothing of it is left (P6). Concurrent calls join. */
+  /** Resolves once nothing of it is left (P6); the next start is a fresh one. Concurrent calls join. */
   stop(): Promise<void> {
     this.#stopping ??= this.#stop().finally(() => (this.#stopping = null));
     return this.#stopping;
@@ -179,12 +181,13 @@ export class SupervisedChild {
     } catch (error) {
       if (this.#state !== 'starting') throw error;
       this.#failure = error instanceof Error ? error.message : String(error);
-      const refused = error instanceof EngineError && !error.retryable && error.kind !== 'aborted';
+      const refused =
+        error instanceof ChildError && (error.kind === 'port_taken' || error.kind === 'refused');
       await this.#end();
       // A death during the start was already counted by the exit handler.
-      if (refused) this.#move('refuse');
+      if (refused) this.#refused();
       else if (this.#state === 'starting') this.#died(this.#failure);
-      throw EngineError.from(error, 'unreachable');
+      throw error;
     } finally {
       this.#abortStart = null;
     }
@@ -196,7 +199,10 @@ export class SupervisedChild {
     if (port === null) return;
     const listeners = await this.#world.processes.listeners(port);
     if (listeners && listeners.length > 0) {
-      throw new EngineError('port_taken', `Port ${port} is held by process ${listeners.join(', ')}.`);
+      throw new ChildError(
+        'port_taken',
+        `Port ${port} of ${this.spec.id} is held by process ${listeners.join(', ')}. End that program, or set another port.`,
+      );
     }
   }
 
@@ -220,10 +226,8 @@ export class SupervisedChild {
     readSteadily(child.stdout, (piece) => this.#output('out', piece));
     readSteadily(child.stderr, (piece) => this.#output('err', piece));
     void child.then((result) => {
-      const how = result.signal ? `signal ${result.signal}` : `exit code ${result.exitCode ?? 'unknown'}`;
-      const reason =
-        pid === undefined ? `could not be started: ${result.shortMessage ?? ''}` : `ended with ${how}`;
-      abort.abort(new EngineError('unreachable', `${this.spec.id} ${reason}.`));
+      const reason = pid === undefined ? `could not be started (${spawnFailure(result)})` : endingOf(result);
+      abort.abort(new ChildError('ended', `${this.spec.id} ${reason}.${this.#lastWords()}`));
       if (this.#pid === pid || pid === undefined) this.#exited(reason);
     });
     if (pid === undefined) return;
@@ -244,9 +248,17 @@ export class SupervisedChild {
       } catch (error) {
         if (aborted.aborted) throw aborted.reason;
         if (deadline.aborted) {
-          throw new EngineError('silent', `It was not ready after ${this.spec.readyTimeoutMs / 1000} s.`);
+          const { id, readyTimeoutMs } = this.spec;
+          throw new ChildError(
+            'not_ready',
+            `${id} was not ready within ${readyTimeoutMs / 1000} s.${this.#lastWords()}`,
+          );
         }
-        if (error instanceof EngineError && !error.retryable && error.kind !== 'aborted') throw error;
+        if (this.spec.isFinal?.(error)) {
+          throw new ChildError('refused', error instanceof Error ? error.message : String(error), {
+            cause: error,
+          });
+        }
       }
       await pause(limits.probeEveryMs, signal).catch(() => undefined);
     }
@@ -266,13 +278,15 @@ export class SupervisedChild {
     if (!listeners || listeners.length === 0) return;
     const ours = new Set([this.#pid, ...(await this.#world.processes.marked(this.#marks))]);
     if (!listeners.some((pid) => ours.has(pid))) {
-      throw new EngineError('port_taken', `Port ${port} is answered by process ${listeners.join(', ')}.`);
+      throw new ChildError(
+        'port_taken',
+        `Port ${port} of ${this.spec.id} is answered by process ${listeners.join(', ')}. End that program, or set another port.`,
+      );
     }
   }
 
   #output(stream: 'out' | 'err', piece: string): void {
     this.#logs.write(stream, piece, Date.now());
-    if (this.spec.onLine) for (const line of piece.split('\n')) if (line) this.spec.onLine(line);
   }
 
   #exited(reason: string): void {
@@ -306,13 +320,13 @@ export class SupervisedChild {
   #died(reason: string, comeBack = false): void {
     const now = performance.now();
     this.#move('died');
-    const waitMs = this.#backoff.died(now, now - this.#startedAt);
-    if (waitMs === null) {
-      this.#failure = `${reason} It was given up after repeated failures; restart it once the cause is gone.`;
+    const { waitMs, isGivenUp } = this.#backoff.died(now, now - this.#startedAt);
+    this.#restartAt = now + waitMs;
+    if (isGivenUp) {
+      this.#failure = `${reason} It was given up after repeated failures, and is tried again in ${inWords(waitMs)} or when somebody starts it.`;
       this.#move('exhausted');
       return;
     }
-    this.#restartAt = now + waitMs;
     // What was serving comes back by itself; what never came up waits to be asked for.
     if (comeBack) {
       this.#restartTimer = setTimeout(() => {
@@ -323,14 +337,21 @@ export class SupervisedChild {
     }
   }
 
+  /** It cannot start as things are: asked for before the next try, it rejects at once. */
+  #refused(): void {
+    this.#move('refuse');
+    this.#restartAt = performance.now() + this.#backoff.refused().waitMs;
+  }
+
   async #stop(): Promise<void> {
     if (this.#restartTimer) clearTimeout(this.#restartTimer);
     this.#restartTimer = null;
     const starting = this.#starting;
     if (this.#state === 'starting' || this.#state === 'ready') this.#move('stop');
-    this.#abortStart?.abort(new EngineError('aborted', 'It is being stopped.'));
+    this.#abortStart?.abort(new ChildError('stopped', `${this.spec.id} is being stopped.`));
     await starting?.catch(() => undefined);
     await this.#end();
+    this.#backoff.reset();
     if (this.#state === 'stopping') this.#move('gone');
     else if (this.#state === 'backoff' || this.#state === 'failed') this.#move('stop');
   }
@@ -388,11 +409,22 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
+function spawnFailure(result: { code?: string | undefined; shortMessage?: string | undefined }): string {
+  return result.code === 'ENOENT'
+    ? 'there is no such program'
+    : (result.shortMessage ?? 'no reason was given');
+}
+
+function inWords(ms: number): string {
+  return ms < 90_000 ? `${Math.ceil(ms / 1000)} s` : `${Math.round(ms / 60_000)} min`;
+}
+
 /** Waits for what others also wait for, but no longer than this caller wants. */
 function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  if (signal.aborted) return Promise.reject(new EngineError('aborted'));
+  const givenUp = (): ChildError => new ChildError('stopped', 'Nobody waits for it any more.');
+  if (signal.aborted) return Promise.reject(givenUp());
   return new Promise((resolve, reject) => {
-    const stop = (): void => reject(new EngineError('aborted'));
+    const stop = (): void => reject(givenUp());
     signal.addEventListener('abort', stop, { once: true });
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
   });

@@ -16,6 +16,9 @@ export const reasons = {
   vram_held_by_other: 'Other programs hold the video memory that this model needs.',
   model_pinned: 'A pinned model holds the video memory that this model needs.',
   engine_recovering: 'The last attempt to load this model failed; it is tried again shortly.',
+  engine_stopped: 'The operator has stopped the engine of this model.',
+  engine_failed: 'The engine of this model keeps failing; it is tried again later.',
+  engine_starting: 'The engine of this model is being started.',
   gpu_unreadable: 'Video memory cannot be read at the moment, so nothing new is loaded.',
   paused: 'The operator has paused the GPU.',
 } as const;
@@ -72,6 +75,7 @@ function outlookOf(
   policy: Policy,
 ): { delayMs: number | null; reason: Reason | null } {
   if (state.mode !== 'running') return { delayMs: null, reason: 'paused' };
+  if (facts.outage) return { delayMs: null, reason: facts.outage };
   const resident = state.residents.get(facts.id);
   if (resident?.phase === 'ready') return { delayMs: 0, reason: null };
   if (resident?.phase === 'loading') {

@@ -183,7 +183,7 @@ function turnIn(lines: TenantLines, turns: Turns): Work | undefined {
   return best;
 }
 
-/** A drain ends in an unload once nothing runs, or is called off when who it was for has gone (V4). */
+/** A drain ends in an unload once nothing runs, or is called off when who it was for has gone, or cannot come (V4). */
 function finishDrain(state: SchedulerState, resident: Resident, actions: Action[]): void {
   const { modelId, leaving } = resident;
   const { cause, drainFor } = leaving ?? { cause: 'operator' as const, drainFor: null };
@@ -191,8 +191,9 @@ function finishDrain(state: SchedulerState, resident: Resident, actions: Action[
   else if (resident.running === 0) actions.push({ type: 'unload', modelId, cause, drainFor });
 }
 
-/** Whether somebody waits for a model, or the operator asked for it. */
+/** Whether somebody waits for a model, or the operator asked for it, and its engine could load it. */
 function isWanted(state: SchedulerState, modelId: string): boolean {
+  if (state.models.get(modelId)?.outage) return false;
   return state.queue.count(modelId) > 0 || state.requested.has(modelId);
 }
 
@@ -220,7 +221,7 @@ function demand(state: SchedulerState, resident: Resident): number {
 function operatorsLoad(state: SchedulerState, actions: Action[]): boolean {
   for (const modelId of state.requested) {
     const facts = state.models.get(modelId);
-    if (!facts || state.residents.has(modelId)) continue;
+    if (!facts || facts.outage || state.residents.has(modelId)) continue;
     const victims = victimsFor(state, facts);
     if (!victims || victims.some((victim) => demand(state, victim) > 0)) continue;
     for (const victim of victims) leave(victim, 'operator', modelId, actions);
@@ -237,7 +238,7 @@ function makeRoom(state: SchedulerState, now: number, policy: Policy, actions: A
   const promised = state.roomFor;
   if (promised !== null && state.queue.count(promised) > 0) {
     const room = state.models.get(promised);
-    if (room && !state.residents.has(promised) && state.hasRoomFor(room)) {
+    if (room && !room.outage && !state.residents.has(promised) && state.hasRoomFor(room)) {
       actions.push({ type: 'load', modelId: promised, cause: 'work_waiting' });
       return null;
     }
@@ -294,7 +295,7 @@ function wishes(state: SchedulerState, now: number, policy: Policy): Wish[] {
   const found: Wish[] = [];
   for (const modelId of state.queue.models()) {
     const facts = state.models.get(modelId);
-    if (!facts || state.residents.has(modelId)) continue;
+    if (!facts || facts.outage || state.residents.has(modelId)) continue;
     found.push(wishFor(state, facts, policy, now));
   }
   const overdue = (wish: Wish): number => (wish.overdueAt <= now ? wish.overdueAt : Number.POSITIVE_INFINITY);

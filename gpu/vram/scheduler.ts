@@ -66,6 +66,7 @@ export interface Grant {
 
 /** Why the operator's load is not done. */
 export const loadRefusals = {
+  engine_down: 'Its engine is not running; start the engine first.',
   paused: 'The GPU is paused; resume it first.',
   gpu_unreadable:
     'Video memory cannot be read at the moment, so nothing new is loaded. Try again in a minute.',
@@ -229,6 +230,7 @@ export class Scheduler {
     const facts = state.model(modelId);
     const resident = state.residents.get(modelId);
     if (resident && resident.phase !== 'draining' && resident.phase !== 'unloading') return null;
+    if (facts.outage) return 'engine_down';
     if (state.mode !== 'running') return 'paused';
     if (!state.canLoad) return 'gpu_unreadable';
     if (facts.vramBytes > state.capacityBytes) return 'too_large';
@@ -389,15 +391,20 @@ export class Scheduler {
     const loads = this.state.current(resident)?.phase === 'loading';
     // A load that was given up and fails late says nothing of the one that came after it.
     if (!loads && this.state.isComing(modelId)) return;
-    const count = (this.#failures.get(modelId)?.count ?? 0) + 1;
-    this.#failures.set(modelId, { count, error });
-    this.state.coolDown(modelId, now + Math.min(limits.coolLongestMs, limits.coolFirstMs * 2 ** (count - 1)));
+    // An engine that is down is no fault of the model: who waits for it is looked after where the engine is.
+    const isModels = !this.state.models.get(modelId)?.outage;
+    const count = isModels ? (this.#failures.get(modelId)?.count ?? 0) + 1 : 0;
+    if (isModels) {
+      this.#failures.set(modelId, { count, error });
+      const coolMs = Math.min(limits.coolLongestMs, limits.coolFirstMs * 2 ** (count - 1));
+      this.state.coolDown(modelId, now + coolMs);
+    }
     if (loads) {
       // Half a load can hold memory: the reservation ends with a measured release, like any other.
       this.state.move(modelId, 'unloading', now);
       this.#unload(resident, 'failed_load');
     }
-    if (count > 1 || !error.retryable) {
+    if (isModels && (count > 1 || !error.retryable)) {
       for (const work of this.state.queue.all()) {
         if (work.modelId === modelId) this.cancel(work.id, error);
       }

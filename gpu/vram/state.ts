@@ -1,5 +1,8 @@
 import { WorkQueue, type Work } from './work.ts';
 
+/** Why an engine can load nothing now. */
+export type Outage = 'engine_stopped' | 'engine_failed' | 'engine_starting';
+
 /** What the scheduler knows of a model. Learned values start as estimates and are replaced by measurements. */
 export interface ModelFacts {
   readonly id: string;
@@ -14,6 +17,8 @@ export interface ModelFacts {
   readonly pinned: boolean;
   /** True where the engine holds one model at a time, whatever memory is left (a web UI's checkpoint). */
   readonly exclusive: boolean;
+  /** Set while its engine is down: what waits goes on waiting, and nothing is loaded or made room for. */
+  readonly outage?: Outage | null;
 }
 
 /** The states of a model that has a reservation, and the moves between them. */

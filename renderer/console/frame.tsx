@@ -160,6 +160,7 @@ function State() {
   const trouble = useLive(
     ({ alerts }) => Object.values(alerts).filter(({ level }) => level === 'error').length,
   );
+  const serving = useLive(({ engines }) => servingWords(Object.values(engines)));
   const connection = useStore(live, (state) => state.connection);
   const [color, text] =
     connection !== 'live'
@@ -168,7 +169,9 @@ function State() {
         ? ['blue', mode === 'paused' ? 'Paused' : 'Holding']
         : trouble > 0
           ? ['red', 'Trouble']
-          : ['teal', 'Serving'];
+          : serving === 'Serving'
+            ? ['teal', serving]
+            : ['yellow', serving];
   return (
     <Group gap={6} wrap="nowrap" role="status">
       <Badge color={color}>{text}</Badge>
@@ -179,6 +182,13 @@ function State() {
       )}
     </Group>
   );
+}
+
+/** A stopped engine is the operator's own wish, and still means that not everything is served. */
+function servingWords(engines: readonly { health: string }[]): string {
+  const stopped = engines.filter(({ health }) => health === 'stopped').length;
+  if (stopped === 0) return 'Serving';
+  return stopped === engines.length ? 'Stopped' : 'Partly serving';
 }
 
 function Offline() {

@@ -145,6 +145,9 @@ export const TunnelView = Type.Object({
   address: Nullable(Type.String(), { description: 'Where the world reaches the tenant API.' }),
   connections: Type.Integer({ description: 'To Cloudflare’s edge.' }),
   problem: Nullable(Type.String(), { description: 'Why it is not up, and what to do.' }),
+  nextTryAt: Nullable(Type.Number(), {
+    description: 'When it is tried again by itself, wall-clock milliseconds.',
+  }),
 });
 
 export const LanView = Type.Object({

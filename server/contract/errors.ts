@@ -44,6 +44,7 @@ export const errorTable = {
   payments_off: { status: 503, type: 'server_error', side: 'appliance' },
   payment_provider_error: { status: 502, type: 'server_error', side: 'appliance' },
   moderation_unavailable: { status: 503, type: 'server_error', side: 'appliance' },
+  tunnel_unavailable: { status: 502, type: 'server_error', side: 'appliance' },
   storage_full: { status: 507, type: 'server_error', side: 'appliance' },
   storage_quota_exceeded: { status: 507, type: 'insufficient_quota', side: 'client' },
   storage_unavailable: { status: 503, type: 'server_error', side: 'appliance' },

@@ -6,11 +6,16 @@ export const EngineView = Type.Object({
   kind: Type.String(),
   title: Type.String(),
   demo: Type.Boolean(),
-  ownership: Type.String({ description: 'ours: started here; theirs: found running, never killed.' }),
+  ownership: Type.String({
+    description: 'ours: started and ended here; theirs: found running, never killed.',
+  }),
   address: Nullable(Type.String()),
   version: Nullable(Type.String()),
-  health: Type.String(),
-  failure: Nullable(Type.String()),
+  health: Type.String({ description: 'unknown, starting, ready, failing, failed or stopped.' }),
+  failure: Nullable(Type.String(), { description: 'What happened.' }),
+  nextTryAt: Nullable(Type.Number(), {
+    description: 'When it is tried again by itself, wall-clock milliseconds.',
+  }),
   profile: Type.Object({
     name: Type.String(),
     reason: Type.String(),
@@ -36,6 +41,7 @@ export const ModelView = Type.Object({
   loadMs: Type.Number(),
   pinned: Type.Boolean(),
   spilled: Type.Boolean(),
+  obstacle: Nullable(Type.String(), { description: 'Why it can never be served as things are.' }),
   sizeBytes: Nullable(Type.Number()),
   contextLength: Nullable(Type.Integer()),
 });

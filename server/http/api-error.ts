@@ -51,7 +51,9 @@ const engineCodes: Readonly<Record<EngineErrorKind, ErrorCode>> = {
   unreachable: 'engine_unavailable',
   not_installed: 'engine_unavailable',
   port_taken: 'engine_unavailable',
+  start_failed: 'engine_unavailable',
   failed: 'engine_unavailable',
+  stopped: 'engine_unavailable',
   silent: 'engine_timeout',
   broken_stream: 'engine_broken_stream',
   bad_answer: 'engine_error',
@@ -67,6 +69,15 @@ const engineCodes: Readonly<Record<EngineErrorKind, ErrorCode>> = {
 };
 
 const engineRetryMs = 10_000;
+/** Where the engine speaks of the request, its words are the caller's; all others are about this machine (S16). */
+const toldInFull: ReadonlySet<EngineErrorKind> = new Set([
+  'rejected',
+  'unsupported',
+  'bad_answer',
+  'wrong_model',
+  'model_missing',
+  'out_of_memory',
+]);
 
 /** Any error as one for the caller. What we did not expect stays with us: its text never leaves. */
 export function asApiError(error: unknown): ApiError {
@@ -79,8 +90,12 @@ export function asApiError(error: unknown): ApiError {
   if (error instanceof InfeasibleError) return new ApiError('model_infeasible', error.message);
   if (error instanceof EngineError) {
     const code = engineCodes[error.kind];
-    const retry = errorTable[code].status >= 500 ? { retryAfterMs: engineRetryMs } : {};
-    return new ApiError(code, withoutPlaces(error.message), { cause: error, ...retry });
+    const isPassing = errorTable[code].status >= 500;
+    const retry = isPassing ? { retryAfterMs: error.retryAfterMs ?? engineRetryMs } : {};
+    const message = toldInFull.has(error.kind)
+      ? withoutPlaces(error.message)
+      : adviceOf(error.summary, error.kind);
+    return new ApiError(code, message, { cause: error, ...retry });
   }
   if (isStorageError(error)) return cannotWrite(error);
   return new ApiError(
@@ -90,6 +105,12 @@ export function asApiError(error: unknown): ApiError {
       cause: error,
     },
   );
+}
+
+function adviceOf(summary: string, kind: EngineErrorKind): string {
+  const isDown =
+    kind === 'stopped' || kind === 'failed' || kind === 'start_failed' || kind === 'not_installed';
+  return isDown ? `${summary} Ask for another model, or come back later.` : summary;
 }
 
 /** The disk is full, busy or read-only. */

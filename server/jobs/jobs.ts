@@ -533,7 +533,9 @@ export class Jobs {
     const current = store.find(job.id);
     if (!current || current.attempt !== job.attempt || isFinal(current.state)) return;
     const times = timesOf(timings);
-    if (reason instanceof ShuttingDown) {
+    // The operator stopped its engine: it waits until that is started again, and nothing is held against it.
+    const isStopped = error instanceof EngineError && error.kind === 'stopped';
+    if (reason instanceof ShuttingDown || isStopped) {
       store.move(job.id, 'requeue', times, job.attempt);
       return;
     }

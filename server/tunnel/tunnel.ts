@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { EngineError } from '../../gpu/engines/engine-error.ts';
-import type { LogLine } from '../../gpu/engines/engine.ts';
+import type { RestartPolicy } from '../../gpu/supervisor/backoff.ts';
+import type { LogLine } from '../../gpu/supervisor/log-ring.ts';
 import type { SupervisedChild, Supervisor } from '../../gpu/supervisor/supervisor.ts';
 import { limits } from '../contract/limits.ts';
 import { ApiError } from '../http/api-error.ts';
@@ -25,11 +25,14 @@ export interface TunnelStatus {
   readonly connections: number;
   /** Why it is not up, and what to do. */
   readonly problem: string | null;
+  /** When it is tried again by itself, wall-clock milliseconds; null while it is up, off or being tried. */
+  readonly nextTryAt: number | null;
 }
 
 interface TunnelParts {
   readonly supervisor: Supervisor;
   readonly settings: TunnelSettings;
+  readonly restart: RestartPolicy;
   readonly tokenFile: string;
   /** The tunnel's own listener. */
   readonly localPort: number;
@@ -46,7 +49,9 @@ export class Tunnel {
   #metrics = '';
   #status: TunnelStatus;
   #timer: NodeJS.Timeout | null = null;
-  #isWanted = false;
+  #attempt: Promise<void> | null = null;
+  /** Aborted when it is shut; null while nobody wants it open. */
+  #wanted: AbortController | null = null;
 
   constructor(parts: TunnelParts) {
     this.#parts = parts;
@@ -57,6 +62,7 @@ export class Tunnel {
       address,
       connections: 0,
       problem: null,
+      nextTryAt: null,
     };
   }
 
@@ -68,7 +74,10 @@ export class Tunnel {
     return this.#child?.logs() ?? [];
   }
 
-  /** Resolves once it is connected. Rejects with an ApiError that says what is missing. */
+  /**
+   * Resolves once it is connected. Rejects with an ApiError that says what is missing; where that may pass (no internet),
+   * it is tried again for as long as the tunnel is wanted.
+   */
   async start(): Promise<TunnelStatus> {
     const { settings, hasKeys } = this.#parts;
     if (!hasKeys())
@@ -83,17 +92,20 @@ export class Tunnel {
         'cloudflared was not found. Install it from https://developers.cloudflare.com/cloudflare-one/, or set tunnel.cloudflared to its place.',
       );
     }
-    this.#isWanted = true;
+    this.#wanted ??= new AbortController();
     this.#child ??= await this.#make(command);
+    // Whoever asks is not kept waiting for the next try.
+    if (this.#attempt === null && this.#child.state !== 'ready') await this.#child.stop();
     await this.#bringUp();
     return this.#status;
   }
 
   async stop(): Promise<void> {
-    this.#isWanted = false;
+    this.#wanted?.abort();
+    this.#wanted = null;
     if (this.#timer) clearTimeout(this.#timer);
     await this.#child?.stop();
-    this.#set({ state: 'off', connections: 0, problem: null });
+    this.#set({ state: 'off', connections: 0, problem: null, nextTryAt: null });
   }
 
   async #make(command: string): Promise<SupervisedChild> {
@@ -112,35 +124,52 @@ export class Tunnel {
       port,
       probe: (signal) => this.#connected(signal),
       readyTimeoutMs: limits.tunnel.readyMs,
+      restart: this.#parts.restart,
     });
     child.onExit((reason) => {
-      if (!this.#isWanted) return;
-      this.#set({ state: 'reconnecting', connections: 0, problem: reason });
-      this.#later(0);
+      if (!this.#wanted) return;
+      this.#set({ state: 'reconnecting', connections: 0, problem: reason, nextTryAt: child.retryAt });
+      this.#later(this.#untilRetryMs());
     });
     return child;
   }
 
-  /** Brings it up, or says why not; tried again while it is wanted. */
-  async #bringUp(): Promise<void> {
-    this.#set({ state: this.#status.state === 'off' ? 'starting' : 'reconnecting' });
+  /** Brings it up, or says why not; tried again while it is wanted. Concurrent calls join. */
+  #bringUp(): Promise<void> {
+    this.#attempt ??= this.#try().finally(() => (this.#attempt = null));
+    return this.#attempt;
+  }
+
+  async #try(): Promise<void> {
+    const { state } = this.#status;
+    if (!this.#child || !this.#wanted) return;
+    this.#set({ state: state === 'off' ? 'starting' : state, nextTryAt: null });
     try {
-      await this.#child?.ensureReady(AbortSignal.timeout(limits.tunnel.readyMs));
+      await this.#child.ensureReady(this.#wanted.signal);
       await this.#look();
-    } catch (error) {
-      const problem = `${EngineError.from(error, 'failed').message} ${this.#lastWords()}`.trim();
-      this.#set({ state: 'failed', connections: 0, problem });
-      this.#parts.log('the tunnel is down', { problem });
-      throw new ApiError('conflict', `The tunnel could not be opened: ${problem}`, { cause: error });
-    } finally {
       this.#later(limits.tunnel.lookEveryMs);
+    } catch (error) {
+      const problem = error instanceof Error ? error.message : String(error);
+      const wasUp = state === 'up' || state === 'reconnecting';
+      // Shut in the meantime.
+      if (this.#wanted) {
+        const nextTryAt = Date.now() + this.#untilRetryMs();
+        this.#set({ state: wasUp ? 'reconnecting' : 'failed', connections: 0, problem, nextTryAt });
+        this.#parts.log('the tunnel is down', { problem });
+        this.#later(this.#untilRetryMs());
+      }
+      throw new ApiError('tunnel_unavailable', `The tunnel is not open. ${problem}`, { cause: error });
     }
+  }
+
+  #untilRetryMs(): number {
+    return Math.max(0, (this.#child?.retryAt ?? Date.now() + limits.tunnel.lookEveryMs) - Date.now());
   }
 
   /** Looks again whether it still is connected. */
   #later(afterMs: number): void {
     if (this.#timer) clearTimeout(this.#timer);
-    if (!this.#isWanted) return;
+    if (!this.#wanted) return;
     this.#timer = setTimeout(() => {
       const isUp = this.#child?.state === 'ready';
       const looked = isUp
@@ -162,14 +191,14 @@ export class Tunnel {
         ? await this.#ask<{ hostname: string }>('/quicktunnel').then(({ hostname }) => `https://${hostname}`)
         : this.#parts.settings.address;
     const isUp = connections > 0;
-    const problem = isUp ? null : 'Cloudflare’s edge is not reached at the moment.';
+    const problem = isUp ? null : 'Cloudflare’s edge cannot be reached at the moment.';
     if (isUp && this.#status.state !== 'up') this.#parts.log('the tunnel is up', { address });
-    this.#set({ state: isUp ? 'up' : 'reconnecting', connections, address, problem });
+    this.#set({ state: isUp ? 'up' : 'reconnecting', connections, address, problem, nextTryAt: null });
   }
 
   async #connected(signal: AbortSignal): Promise<void> {
     const { readyConnections } = await this.#ask<{ readyConnections: number }>('/ready', signal);
-    if (readyConnections < 1) throw new EngineError('unreachable', 'It is not connected yet.');
+    if (readyConnections < 1) throw new Error('It is not connected yet.');
   }
 
   async #ask<Answer>(path: string, signal?: AbortSignal): Promise<Answer> {
@@ -178,12 +207,6 @@ export class Tunnel {
       signal: signal ? AbortSignal.any([signal, within]) : within,
     });
     return (await response.json()) as Answer;
-  }
-
-  /** What it said last: with a wrong token, that is the reason. */
-  #lastWords(): string {
-    const line = this.logs().findLast(({ stream }) => stream === 'err')?.text ?? '';
-    return line.slice(0, 300);
   }
 
   #set(change: Partial<TunnelStatus>): void {

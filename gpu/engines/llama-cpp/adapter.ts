@@ -1,9 +1,11 @@
 import { createReadStream } from 'node:fs';
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
+import { engineRestart } from '../../supervisor/backoff.ts';
+import type { LogLine } from '../../supervisor/log-ring.ts';
 import type { SupervisedChild, Supervisor } from '../../supervisor/supervisor.ts';
 import { estimateTextBytes } from '../../vram/estimate.ts';
-import { EngineError } from '../engine-error.ts';
+import { EngineError, isFinalError } from '../engine-error.ts';
 import type {
   Answer,
   EmbedRequest,
@@ -13,7 +15,6 @@ import type {
   ImageEvent,
   LaunchProfile,
   LoadedModel,
-  LogLine,
   TextEvent,
   TextRequest,
   WorkOptions,
@@ -73,6 +74,8 @@ export class LlamaCpp implements Engine {
       },
       readyTimeoutMs: startTimeoutMs,
       graceMs: 1_000,
+      restart: engineRestart,
+      isFinal: isFinalError,
     });
   }
 
@@ -93,7 +96,9 @@ export class LlamaCpp implements Engine {
 
   async ensureReady(signal: AbortSignal): Promise<void> {
     await mkdir(this.#options.runFolder, { recursive: true, mode: 0o700 });
-    await this.#child.ensureReady(signal);
+    await this.#child.ensureReady(signal).catch((error: unknown) => {
+      throw EngineError.from(error, 'start_failed');
+    });
   }
 
   /** Reads the folder; needs no process. Files that are no models are left out and noted in the log of the caller. */

@@ -1,3 +1,4 @@
+import type { LogLine } from '../../supervisor/log-ring.ts';
 import { estimateTextBytes } from '../../vram/estimate.ts';
 import { EngineError } from '../engine-error.ts';
 import type {
@@ -9,8 +10,6 @@ import type {
   ImageEvent,
   LaunchProfile,
   LoadedModel,
-  LogLine,
-  Ownership,
   TextEvent,
   TextRequest,
   WorkOptions,
@@ -56,7 +55,9 @@ export class LmStudio implements Engine {
   readonly #notes: LogLine[] = [];
   /** The names of what is loaded, by the key of its model, as of the last list. */
   #instances: ReadonlyMap<string, readonly string[]> = new Map();
-  #ownership: Ownership = 'theirs';
+  /** Whether it was found running, so that it is not ours to end. */
+  #isFound = false;
+  #startedServer = false;
   #startedDaemon = false;
   #version: string | null = null;
   #starting: Promise<void> | null = null;
@@ -76,7 +77,7 @@ export class LmStudio implements Engine {
       kind: 'lm-studio',
       title: this.#options.demo ? 'LM Studio (demo stand-in)' : 'LM Studio',
       demo: this.#options.demo,
-      ownership: this.#ownership,
+      ownership: this.#isFound || !this.#options.lms ? 'theirs' : 'ours',
       address: this.#http.origin,
       version: this.#version,
       profile: this.#options.profile,
@@ -91,7 +92,10 @@ export class LmStudio implements Engine {
 
   async #ensureReady(signal: AbortSignal): Promise<void> {
     const found = await this.#greeting(signal);
-    if (found === 'ready') return;
+    if (found === 'ready') {
+      this.#isFound = !this.#startedServer;
+      return;
+    }
     const { lms, port } = this.#options;
     if (found === 'stranger') throw new EngineError('port_taken', `Port ${port} is not LM Studio’s.`);
     if (!lms)
@@ -107,7 +111,8 @@ export class LmStudio implements Engine {
     if ((await this.#greeting(signal)) !== 'ready') {
       throw new EngineError('unreachable', 'lms started the server, but it does not answer.');
     }
-    this.#ownership = 'ours';
+    this.#isFound = false;
+    this.#startedServer = true;
     this.#note(`server started on port ${port}`);
   }
 
@@ -262,8 +267,8 @@ export class LmStudio implements Engine {
 
   async stop(): Promise<void> {
     const { lms } = this.#options;
-    if (this.#ownership === 'theirs' || !lms) return;
-    this.#ownership = 'theirs';
+    if (!this.#startedServer || !lms) return;
+    this.#startedServer = false;
     await lms.serverStop().catch((error: unknown) => this.#note(String(error)));
     if (this.#startedDaemon) await lms.daemonDown().catch((error: unknown) => this.#note(String(error)));
     this.#startedDaemon = false;

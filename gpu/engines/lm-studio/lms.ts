@@ -1,5 +1,6 @@
 import { stripVTControlCharacters } from 'node:util';
 import { execa } from 'execa';
+import { endingOf } from '../../supervisor/child-error.ts';
 import { EngineError } from '../engine-error.ts';
 import { field } from '../http.ts';
 
@@ -100,10 +101,16 @@ export class LmsCli {
     });
     if (!result.failed) return { stdout: result.stdout };
     if (result.isCanceled) throw new EngineError('aborted');
-    if (result.timedOut) throw new EngineError('silent', `lms ${args[0]} took over ${timeoutMs / 1000} s.`);
+    const command = `"lms ${args.slice(0, 2).join(' ')}"`;
+    const kind = args[0] === 'load' ? 'load_failed' : 'start_failed';
+    if (result.timedOut) throw new EngineError(kind, `${command} took over ${timeoutMs / 1000} s.`);
     if (result.code === 'ENOENT')
       throw new EngineError('not_installed', `There is no ${this.#options.path}.`);
-    const said = stripVTControlCharacters(result.stderr).trim().slice(-300);
-    throw new EngineError('load_failed', `lms ${args[0]} ended with ${result.exitCode}: ${said}`);
+    // A program that could not be spawned has no output.
+    const said = stripVTControlCharacters(result.stderr ?? '')
+      .trim()
+      .slice(-300);
+    const ending = result.code === undefined ? endingOf(result) : `could not be run (${result.code})`;
+    throw new EngineError(kind, `${command} ${ending}${said === '' ? '.' : `: ${said}`}`);
   }
 }

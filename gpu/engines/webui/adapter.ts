@@ -1,7 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { engineRestart } from '../../supervisor/backoff.ts';
+import type { LogLine } from '../../supervisor/log-ring.ts';
 import type { SupervisedChild, Supervisor } from '../../supervisor/supervisor.ts';
 import { estimateImageBytes } from '../../vram/estimate.ts';
-import { EngineError } from '../engine-error.ts';
+import { EngineError, isFinalError } from '../engine-error.ts';
 import type {
   Answer,
   Engine,
@@ -11,7 +13,6 @@ import type {
   ImageRequest,
   LaunchProfile,
   LoadedModel,
-  LogLine,
   TextEvent,
   WorkOptions,
 } from '../engine.ts';
@@ -69,6 +70,8 @@ export class Webui implements Engine {
   readonly #http: EngineHttp;
   readonly #child: SupervisedChild | null;
   #flavour: Flavour;
+  /** Whether it was found running, so that it is not ours to end. */
+  #isFound = false;
   /** What we loaded, and whether its weights are in VRAM or were moved to system memory. */
   #current: { key: string; inVram: boolean } | null = null;
 
@@ -91,6 +94,8 @@ export class Webui implements Engine {
         port,
         probe: (signal) => this.#answers(signal),
         readyTimeoutMs: timing.startMs,
+        restart: engineRestart,
+        isFinal: isFinalError,
       });
   }
 
@@ -101,7 +106,7 @@ export class Webui implements Engine {
       kind: this.#flavour.name,
       title: demo ? `${this.#flavour.title} (demo stand-in)` : this.#flavour.title,
       demo,
-      ownership: this.#child?.pid ? 'ours' : 'theirs',
+      ownership: this.#child && !this.#isFound ? 'ours' : 'theirs',
       address: this.#http.origin,
       version: null,
       profile,
@@ -113,9 +118,12 @@ export class Webui implements Engine {
     if (this.#child?.state !== 'ready') {
       // Already running and not ours: used as it is.
       const adopted = !this.#child?.pid && (await this.#answers(signal).then(() => true, rethrowRefusal));
+      this.#isFound = adopted;
       if (!adopted) {
         if (!this.#child) throw new EngineError('unreachable', `Nothing answers at ${this.#http.origin}.`);
-        await this.#child.ensureReady(signal);
+        await this.#child.ensureReady(signal).catch((error: unknown) => {
+          throw EngineError.from(error, 'start_failed');
+        });
         this.#current = null;
       }
     }

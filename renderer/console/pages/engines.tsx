@@ -6,6 +6,7 @@ import { call } from '../../api/client.ts';
 import { type LiveView, useLive } from '../../api/live.ts';
 import { ActionButton } from '../../ui/actions.tsx';
 import { Logs } from '../logs.tsx';
+import { moment } from '../../ui/format.ts';
 import { Empty, Page } from '../../ui/page.tsx';
 
 type Engine = LiveView['engines'][string];
@@ -14,6 +15,7 @@ const healthColors: Readonly<Record<string, string>> = {
   ready: 'teal',
   starting: 'yellow',
   failing: 'red',
+  failed: 'red',
   stopped: 'gray',
   unknown: 'gray',
 };
@@ -58,7 +60,7 @@ export default function EnginesPage() {
 }
 
 function EngineCard({ engine, showLogs }: { engine: Engine; showLogs: () => void }) {
-  const { id, title, health, failure, ownership, address, version, profile, demo } = engine;
+  const { id, title, health, failure, nextTryAt, ownership, address, version, profile, demo } = engine;
   const does = (action: string) => async () => {
     const { message } = await call<{ message: string }>(
       'POST',
@@ -67,7 +69,7 @@ function EngineCard({ engine, showLogs }: { engine: Engine; showLogs: () => void
     return message;
   };
   const facts: readonly (readonly [string, string])[] = [
-    ['Whose', ownership === 'ours' ? 'started by Kilnhouse' : 'found running; never ended'],
+    ['Process', ownership === 'ours' ? 'started by Kilnhouse' : 'started by others; never ended'],
     ['Version', version ?? 'not said'],
     ['Address', address ?? 'inside the appliance'],
     ['At once', String(profile.slots)],
@@ -95,6 +97,7 @@ function EngineCard({ engine, showLogs }: { engine: Engine; showLogs: () => void
         {failure && (
           <Text size="sm" c="var(--mantine-color-error)" role="alert">
             {failure}
+            {nextTryAt !== null && ` Next try at ${moment(nextTryAt)}.`}
           </Text>
         )}
         <Box
@@ -114,7 +117,7 @@ function EngineCard({ engine, showLogs }: { engine: Engine; showLogs: () => void
           ))}
         </Box>
         <Group gap="xs">
-          {health === 'stopped' || health === 'failing' ? (
+          {health === 'stopped' || health === 'failing' || health === 'failed' ? (
             <ActionButton size="xs" leftSection={<Play aria-hidden size={14} />} work={does('start')}>
               Start
             </ActionButton>
@@ -126,7 +129,7 @@ function EngineCard({ engine, showLogs }: { engine: Engine; showLogs: () => void
               work={does('stop')}
               confirm={{
                 title: `Stop ${title}`,
-                text: 'What it works on breaks off; what waits for its models waits on.',
+                text: 'Running requests break off. Waiting requests are refused after a minute; jobs wait until you start it again.',
               }}
             >
               Stop

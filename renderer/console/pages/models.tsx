@@ -105,6 +105,7 @@ function ModelRow({ model, isDefault }: { model: Model; isDefault: boolean }) {
     slots,
     pinned,
     spilled,
+    obstacle,
   } = model;
   const [isTrying, trying] = useDisclosure(false);
   const colorOf = useModelColors();
@@ -148,6 +149,11 @@ function ModelRow({ model, isDefault }: { model: Model; isDefault: boolean }) {
           <Badge color={phase === 'ready' ? 'teal' : isLoaded ? 'yellow' : 'gray'}>
             {isLoaded ? phase : 'not loaded'}
           </Badge>
+          {obstacle !== null && (
+            <Text size="xs" c="dimmed">
+              {obstacle}
+            </Text>
+          )}
           {spilled && <Badge color="red">spilled</Badge>}
         </Group>
       </PlainTable.Td>
@@ -173,6 +179,7 @@ function ModelRow({ model, isDefault }: { model: Model; isDefault: boolean }) {
             size="xs"
             variant={isLoaded ? 'default' : 'filled'}
             loading={act.isPending || phase === 'loading' || phase === 'unloading'}
+            disabled={!isLoaded && obstacle !== null}
             onClick={() => act.mutate(isLoaded ? 'unload' : 'load')}
             aria-label={`${isLoaded ? 'Unload' : 'Load'} ${id}`}
           >

@@ -11,7 +11,7 @@ const patienceMs = 5_000;
 interface Condition {
   readonly gpu: Pick<GpuStatus, 'readable' | 'declared' | 'dirty'>;
   readonly engines: readonly Pick<EngineStatus, 'id' | 'title' | 'health' | 'failure'>[];
-  readonly models: readonly Pick<ModelStatus, 'id' | 'spilled'>[];
+  readonly models: readonly Pick<ModelStatus, 'id' | 'engineId' | 'spilled' | 'waiting'>[];
   readonly writes: WritesStatus;
   /** Wall-clock milliseconds. */
   readonly now: number;
@@ -42,15 +42,9 @@ export function alertsOf(now: Condition): Static<typeof Alert>[] {
       advice: `${now.listenerProblem} It opens by itself as soon as that is possible.`,
       page: '/settings',
     });
-  for (const { id, title, health, failure } of now.engines) {
-    if (health !== 'failing') continue;
-    alerts.push({
-      id: `engine:${id}`,
-      level: 'error',
-      title: `${title} does not work`,
-      advice: `${failure ?? 'It does not answer.'} It is tried again by itself; its log says more.`,
-      page: '/engines',
-    });
+  for (const engine of now.engines) {
+    const alert = engineAlert(engine, waitingFor(now.models, engine.id));
+    if (alert) alerts.push(alert);
   }
   if (!now.gpu.readable && !now.gpu.declared)
     alerts.push({
@@ -114,4 +108,42 @@ export function alertsOf(now: Condition): Static<typeof Alert>[] {
       page: '/network',
     });
   return alerts;
+}
+
+function engineAlert(
+  { id, title, health, failure }: Condition['engines'][number],
+  waiting: number,
+): Static<typeof Alert> | null {
+  const place = { id: `engine:${id}`, page: '/engines' };
+  const waits = waiting === 1 ? '1 request waits' : `${waiting} requests wait`;
+  const after = waiting === 0 ? '' : `: ${waits}`;
+  switch (health) {
+    case 'stopped':
+      return {
+        ...place,
+        level: 'warning',
+        title: `${title} is stopped${after}`,
+        advice: 'You stopped it, and nothing else starts it. Start it on the page Engines.',
+      };
+    case 'failing':
+      return {
+        ...place,
+        level: 'error',
+        title: `${title} is down${after}`,
+        advice: `${failure ?? 'It does not answer.'} It is started again by itself; its log says more.`,
+      };
+    case 'failed':
+      return {
+        ...place,
+        level: 'error',
+        title: `${title} keeps failing${after}`,
+        advice: `${failure ?? 'It does not answer.'} It is now tried only once in a while. Mend the cause, then start it on the page Engines.`,
+      };
+    default:
+      return null;
+  }
+}
+
+function waitingFor(models: Condition['models'], engineId: string): number {
+  return models.reduce((sum, model) => sum + (model.engineId === engineId ? model.waiting : 0), 0);
 }

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
+import { EngineError } from '../../../gpu/engines/engine-error.ts';
 import { NoSuchProcess, type PauseEnd } from '../../../gpu/pause.ts';
-import { loadRefusals } from '../../../gpu/vram/scheduler.ts';
 import { ErrorBody } from '../../contract/errors.ts';
 import {
   DecisionView,
@@ -18,15 +18,21 @@ import {
 } from '../../contract/operator.ts';
 import { limits } from '../../contract/limits.ts';
 import { ApiError } from '../../http/api-error.ts';
-import type { OperatorDeps } from './operator-context.ts';
+import { type OperatorDeps, operatorOf } from './operator-context.ts';
 import { changeSettings } from './settings-change.ts';
 import { engineView, machineView, modelView, queueItem } from './snapshot.ts';
 
 const done = (message: string) => ({ done: true, message });
+const doneWords = {
+  start: (id: string) => `${id} is ready.`,
+  stop: (id: string) =>
+    `${id} is stopped until you start it. Requests for its models wait a minute; jobs wait on.`,
+  restart: (id: string) => `${id} was restarted and is ready.`,
+} as const;
 
 /** Engines, models, the queue and the switch: how the operator sees and steers the card. */
 export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, deps) => {
-  const { gpu, pause, version, demo, configuration } = deps;
+  const { gpu, pause, version, demo, configuration, audit } = deps;
   const engineOf = (id: string): string => {
     if (!gpu.hasEngine(id)) throw new ApiError('not_found', `There is no engine "${id}".`);
     return id;
@@ -60,8 +66,15 @@ export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, de
       { schema: { summary: `Engine: ${action}`, params: Id, response: { 200: Done, default: ErrorBody } } },
       async (request) => {
         const id = engineOf(request.params.id);
-        await run(id);
-        return done(`${id}: ${action} done.`);
+        audit.add(operatorOf(request), { action: `engine.${action}`, after: { engine: id } });
+        try {
+          await run(id);
+        } catch (error) {
+          // The operator is told everything, addresses and processes included.
+          if (!(error instanceof EngineError)) throw error;
+          throw new ApiError('engine_unavailable', error.message, { cause: error });
+        }
+        return done(doneWords[action](id));
       },
     );
   }
@@ -112,9 +125,9 @@ export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, de
     },
     async (request) => {
       const id = await modelOf(request.params.id);
-      const refusal = gpu.scheduler.requestLoad(id);
+      const refusal = gpu.load(id);
       if (refusal === null) return done(`${id} is being loaded.`);
-      throw new ApiError('conflict', `"${id}" is not loaded. ${loadRefusals[refusal]}`);
+      throw new ApiError('conflict', refusal);
     },
   );
 

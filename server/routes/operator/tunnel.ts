@@ -21,9 +21,13 @@ export const tunnelRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app,
       },
     },
     async (request) => {
-      const status = await tunnel.start();
-      audit.add(operatorOf(request), { action: 'tunnel.start', after: { mode: status.mode } });
-      return { ...status };
+      try {
+        return { ...(await tunnel.start()) };
+      } finally {
+        // One that could not be opened at once is tried again by itself.
+        const { state, mode } = tunnel.status();
+        if (state !== 'off') audit.add(operatorOf(request), { action: 'tunnel.start', after: { mode } });
+      }
     },
   );
 

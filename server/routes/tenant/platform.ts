@@ -31,8 +31,8 @@ export const platformRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app,
     },
     async (_request, reply) => {
       const paused = gpu.status().mode === 'paused';
-      const text = gpu.defaultModel('text') !== undefined;
-      const image = gpu.defaultModel('image') !== undefined;
+      const text = gpu.canServe('text');
+      const image = gpu.canServe('image');
       const ready = (text || image) && !paused;
       return reply
         .status(ready ? 200 : 503)
