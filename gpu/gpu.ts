@@ -254,6 +254,16 @@ export class Gpu {
     this.scheduler.pump();
   }
 
+  /** Which models would have no room beside these pins, and the pins in the way of each. */
+  blockedBy(pinned: readonly string[]): ReadonlyMap<string, readonly string[]> {
+    return this.#book.blockedBy(new Set(pinned));
+  }
+
+  /** Why a model could never be loaded with these pins; null when it could, or is not known. */
+  misfit(modelId: string, pinned: readonly string[]): string | null {
+    return this.#book.get(modelId) ? this.#book.misfit(modelId, new Set(pinned)) : null;
+  }
+
   /** Reads anew what an engine offers: its files have changed. */
   async refreshEngine(id: string): Promise<void> {
     await this.#care.refresh(id);
@@ -266,12 +276,9 @@ export class Gpu {
 
   /** What fits beside what, with what the operator lets us have. */
   fit(): Fit[] {
-    const exclusive = new Map(this.engines().map((engine) => [engine.id, engine.exclusive]));
-    const models = this.models().map(({ id, engineId, vramBytes }) => ({
-      id,
-      engineId,
+    const models = this.models().map(({ id, vramBytes }) => ({
+      ...this.scheduler.state.model(id),
       vramBytes,
-      exclusive: exclusive.get(engineId) ?? false,
     }));
     return fitMatrix(models, this.scheduler.state.capacityBytes);
   }

@@ -2,6 +2,7 @@ import { Catalog, type CatalogModel } from './catalog.ts';
 import { EngineError } from './engines/engine-error.ts';
 import type { Engine } from './engines/engine.ts';
 import type { Measurements } from './measurements.ts';
+import { blockedByPins } from './vram/pins.ts';
 import { SpillWatch } from './vram/spill.ts';
 import type { Outage, Phase, SchedulerState } from './vram/state.ts';
 
@@ -14,6 +15,8 @@ export interface ModelStatus extends CatalogModel {
   readonly slots: number;
   readonly loadMs: number;
   readonly pinned: boolean;
+  /** The pins that leave no room for it: requests for it are refused. Empty where there is room. */
+  readonly blockedByPins: readonly string[];
   readonly spilled: boolean;
   /** Why it can never be served as things are; null when it can. */
   readonly obstacle: string | null;
@@ -157,18 +160,24 @@ export class ModelBook {
     return unitMs ?? (model.modality === 'image' ? guesses.imageUnitMs : guesses.textUnitMs);
   }
 
+  /** Which models have no room beside pins (those that are set, if none are given), and the pins in the way of each. */
+  blockedBy(pinned: ReadonlySet<string> = this.#pinned): ReadonlyMap<string, readonly string[]> {
+    const models = this.#catalog.all().map(({ id }) => this.#state.model(id));
+    return blockedByPins(models, pinned, this.#state.capacityBytes);
+  }
+
   /** Why a model can never be served as things are; null when it can. */
   obstacle(modelId: string): string | null {
+    return this.#state.residents.has(modelId) ? null : this.misfit(modelId, this.#pinned);
+  }
+
+  /** Why a model could never be loaded with these pins; null when it could. */
+  misfit(modelId: string, pinned: ReadonlySet<string>): string | null {
     const { vramBytes } = this.#state.model(modelId);
-    if (this.#state.residents.has(modelId)) return null;
     if (vramBytes > this.#state.capacityBytes) {
       return `"${modelId}" is too large for this card (${gb(vramBytes)} of ${gb(this.#state.capacityBytes)} GB).`;
     }
-    let pinnedBytes = 0;
-    for (const id of this.#pinned) {
-      if (id !== modelId) pinnedBytes += this.#state.models.get(id)?.vramBytes ?? 0;
-    }
-    if (vramBytes + pinnedBytes > this.#state.capacityBytes) {
+    if (this.blockedBy(pinned).has(modelId)) {
       return `"${modelId}" does not fit beside the models the operator has pinned.`;
     }
     return null;
@@ -181,10 +190,11 @@ export class ModelBook {
   }
 
   statuses(): ModelStatus[] {
-    return this.#catalog.all().map((model) => this.#status(model));
+    const blocked = this.blockedBy();
+    return this.#catalog.all().map((model) => this.#status(model, blocked.get(model.id) ?? []));
   }
 
-  #status(model: CatalogModel): ModelStatus {
+  #status(model: CatalogModel, inTheWay: readonly string[]): ModelStatus {
     const facts = this.#state.model(model.id);
     const resident = this.#state.residents.get(model.id);
     return {
@@ -197,6 +207,7 @@ export class ModelBook {
       slots: facts.slots,
       loadMs: facts.loadMs,
       pinned: facts.pinned,
+      blockedByPins: inTheWay,
       spilled: this.#spilled.has(model.id),
       obstacle: this.obstacle(model.id),
     };

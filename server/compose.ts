@@ -492,6 +492,7 @@ async function build(
         hasKeys: hasKeys(),
         cardBytes: gpu.status().totalBytes,
         ownPorts: [tenantListener.port, (operatorSide.server.address() as AddressInfo | null)?.port ?? 0],
+        misfit: (modelId, pinned) => gpu.misfit(modelId, pinned),
       }),
       downloads,
       modelsFolder,

@@ -439,6 +439,40 @@ describe('what the console asks for', () => {
     expect(models.filter(({ pinned }) => pinned)).toEqual([]);
   });
 
+  test('D3: a pin says what it blocks, before and after; what it blocks is marked and cannot be the default', async () => {
+    const refusedByPin = async (): Promise<unknown> =>
+      Object.fromEntries(
+        (await appliance.operator('/api/models'))
+          .filter(({ blockedByPins }: { blockedByPins: string[] }) => blockedByPins.length > 0)
+          .map(({ id, blockedByPins }: { id: string; blockedByPins: string[] }) => [id, blockedByPins]),
+      );
+    expect(await refusedByPin()).toEqual({});
+    const before: { blocks: string[] } = await appliance.operator('/api/models/demo-chat-3b/pin');
+    expect(before.blocks).toContain('demo-chat-8b');
+    const pinned = await appliance.operator('/api/models/demo-chat-3b/pin', 'POST');
+    expect(pinned).toMatchObject({ done: true, message: expect.stringContaining('demo-chat-8b') });
+    expect(pinned.blocks).toEqual(before.blocks);
+    expect(await refusedByPin()).toEqual(
+      Object.fromEntries(before.blocks.map((id) => [id, ['demo-chat-3b']])),
+    );
+    for (const refused of [
+      await appliance.operator('/api/models/demo-chat-8b/default', 'POST'),
+      await appliance.operator('/api/settings', 'PATCH', {
+        set: { 'scheduler.defaultText': 'demo-chat-8b' },
+      }),
+    ])
+      expect(refused.error).toMatchObject({
+        code: 'invalid_request',
+        param: 'scheduler.defaultText',
+        message: expect.stringContaining('pinned'),
+      });
+    const second = await appliance.operator('/api/models/demo-chat-8b/pin', 'POST');
+    expect(second.error).toMatchObject({ code: 'invalid_request', param: 'scheduler.pinned' });
+    expect(await appliance.operator('/api/models/demo-chat-3b/unpin', 'POST')).toMatchObject({ done: true });
+    expect(await refusedByPin()).toEqual({});
+    await appliance.operator('/api/settings', 'PATCH', { reset: ['scheduler.pinned'] });
+  });
+
   test('it starts anew where somebody starts it again, and says so where nobody would', async () => {
     expect((await appliance.operator('/api/restart', 'POST')).error).toMatchObject({ code: 'conflict' });
     const other = await TestAppliance.start({ env: { KILNHOUSE_RESTARTS: '1' } });

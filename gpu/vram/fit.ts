@@ -14,6 +14,11 @@ export interface Fit {
   readonly beside: readonly string[];
 }
 
+/** Whether two models are held by one engine that holds one at a time. */
+export function sharesOnePlace(one: Fitting, other: Fitting): boolean {
+  return one.exclusive && other.exclusive && one.engineId === other.engineId && one.id !== other.id;
+}
+
 /** What fits beside what in so much memory: for people who choose which models to keep. */
 export function fitMatrix(models: readonly Fitting[], capacityBytes: number): Fit[] {
   const fits = ({ vramBytes }: Fitting): boolean => vramBytes <= capacityBytes;
@@ -21,10 +26,12 @@ export function fitMatrix(models: readonly Fitting[], capacityBytes: number): Fi
     id: model.id,
     fits: fits(model),
     beside: models
-      .filter((other) => {
-        const sharesOnePlace = model.exclusive && other.exclusive && model.engineId === other.engineId;
-        return other.id !== model.id && !sharesOnePlace && model.vramBytes + other.vramBytes <= capacityBytes;
-      })
+      .filter(
+        (other) =>
+          other.id !== model.id &&
+          !sharesOnePlace(model, other) &&
+          model.vramBytes + other.vramBytes <= capacityBytes,
+      )
       .map(({ id }) => id),
   }));
 }

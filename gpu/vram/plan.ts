@@ -1,3 +1,4 @@
+import { sharesOnePlace } from './fit.ts';
 import type { Policy } from './policy.ts';
 import type { Cause, Leaving, ModelFacts, Resident, SchedulerState } from './state.ts';
 import { type Lane, type Line, type TenantLines, waitsSince, type Work } from './work.ts';
@@ -272,11 +273,6 @@ function makeRoom(state: SchedulerState, now: number, policy: Policy, actions: A
     }
   }
   return wakeAt;
-}
-
-/** Whether two models are held by one engine that holds one at a time. */
-function sharesOnePlace(one: ModelFacts, other: ModelFacts): boolean {
-  return one.exclusive && one.engineId === other.engineId;
 }
 
 interface Wish {

@@ -9,7 +9,13 @@ import { demandMeaning, type World } from './meaning.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'kilnhouse-meaning-'));
 const { config } = loadConfig({ KILNHOUSE_DATA: folder });
-const world: World = { plans: ['free', 'pro'], hasKeys: true, cardBytes: 8 * 1024 ** 3, ownPorts: [] };
+const world: World = {
+  plans: ['free', 'pro'],
+  hasKeys: true,
+  cardBytes: 8 * 1024 ** 3,
+  ownPorts: [],
+  misfit: () => null,
+};
 const file = join(folder, 'a-file');
 const program = join(folder, 'a-program');
 let taken: Server;
@@ -80,6 +86,19 @@ describe('what would stop the next start is refused, with the place and what to 
   test('a port that another program uses, but not one of our own', async () => {
     expect(await faultOf({ 'tenant.port': port })).toContain('which another program uses');
     expect(await faultOf({ 'tenant.port': port }, { ownPorts: [port] })).toBeNull();
+  });
+
+  test('a default or a pin that could never be loaded', async () => {
+    const misfit = (id: string, pinned: readonly string[]): string | null =>
+      id === 'large' && pinned.includes('small') ? '"large" does not fit.' : null;
+    const pins = { 'scheduler.pinned': ['small', 'large'] };
+    expect(await faultOf(pins, { misfit })).toContain(
+      'holds large, which could never be loaded: "large" does not fit.',
+    );
+    expect(await faultOf({ 'scheduler.pinned': ['small'] }, { misfit })).toBeNull();
+    const chosen = { 'scheduler.pinned': ['small'], 'scheduler.defaultText': 'large' };
+    expect(await faultOf(chosen, { misfit })).toContain('scheduler.defaultText is large, which cannot run');
+    expect(await faultOf({ 'scheduler.defaultText': 'large' }, { misfit })).toBeNull();
   });
 
   test('a certificate with the key of another one', async () => {

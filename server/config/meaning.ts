@@ -17,6 +17,8 @@ export interface World {
   readonly cardBytes: number;
   /** Ports that this appliance listens on now. */
   readonly ownPorts: readonly number[];
+  /** Why a model could never be loaded with these pins, as a sentence; null when it could, or is not known. */
+  readonly misfit: (modelId: string, pinned: readonly string[]) => string | null;
 }
 
 /** What is wrong with a value, as the end of a sentence that begins with the name of its setting; null when it is fine. */
@@ -52,6 +54,13 @@ const checks: Readonly<Record<string, Check>> = {
   'gpu.marginMib': memoryFault,
   'gpu.capMib': ({ gpu }) =>
     gpu.capMib === 0 ? 'leaves no memory for models. Leave it empty for no cap' : null,
+  'scheduler.pinned': ({ scheduler: { pinned } }, { misfit }) => {
+    const useless = pinned.findLast((id) => misfit(id, pinned) !== null);
+    if (useless === undefined) return null;
+    return `holds ${useless}, which could never be loaded: ${misfit(useless, pinned)} Unpin what is in its way first`;
+  },
+  'scheduler.defaultText': ({ scheduler }, world) => defaultFault(scheduler.defaultText, scheduler, world),
+  'scheduler.defaultImage': ({ scheduler }, world) => defaultFault(scheduler.defaultImage, scheduler, world),
   'accounts.plan': ({ accounts }, { plans }) =>
     plans.includes(accounts.plan)
       ? null
@@ -182,6 +191,14 @@ async function certificateFault(
   } catch (error) {
     return `cannot be used together with ${other}: ${error instanceof Error ? error.message : String(error)}`;
   }
+}
+
+/** A default that is refused every time would refuse everybody who names no model. */
+function defaultFault(id: string | null, { pinned }: Config['scheduler'], { misfit }: World): string | null {
+  const fault = id === null ? null : misfit(id, pinned);
+  return fault === null
+    ? null
+    : `is ${id}, which cannot run: ${fault} Choose another one, or unpin what is in its way`;
 }
 
 function addressFault(address: string | null): string | null {

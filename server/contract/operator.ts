@@ -40,6 +40,8 @@ export const ModelView = Type.Object({
   slots: Type.Integer(),
   loadMs: Type.Number(),
   pinned: Type.Boolean(),
+  /** The pinned models that leave no room for it; requests for it are refused while there are any. */
+  blockedByPins: Type.Array(Type.String()),
   spilled: Type.Boolean(),
   obstacle: Nullable(Type.String(), { description: 'Why it can never be served as things are.' }),
   sizeBytes: Nullable(Type.Number()),
@@ -149,3 +151,7 @@ export const PauseView = Type.Object({
 });
 
 export const Done = Type.Object({ done: Type.Boolean(), message: Type.String() });
+
+/** The models that are refused because of one pin, beside those that other pins refuse already. */
+export const PinEffect = Type.Object({ blocks: Type.Array(Type.String()) });
+export const PinDone = Type.Object({ ...Done.properties, ...PinEffect.properties });

@@ -13,6 +13,8 @@ import {
   ModelView,
   PauseBody,
   PauseView,
+  PinDone,
+  PinEffect,
   QueueItem,
   StatusView,
 } from '../../contract/operator.ts';
@@ -22,6 +24,7 @@ import { type OperatorDeps, operatorOf } from './operator-context.ts';
 import { changeSettings } from './settings-change.ts';
 import { engineView, machineView, modelView, queueItem } from './snapshot.ts';
 
+const listed = (ids: readonly string[]): string => new Intl.ListFormat('en').format(ids);
 const done = (message: string) => ({ done: true, message });
 const doneWords = {
   start: (id: string) => `${id} is ready.`,
@@ -147,23 +150,58 @@ export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, de
     },
   );
 
-  for (const [action, isPinned] of [
-    ['pin', true],
-    ['unpin', false],
-  ] as const) {
-    app.post(
-      `/api/models/:id/${action}`,
-      { schema: { summary: `Model: ${action}`, params: Id, response: { 200: Done, default: ErrorBody } } },
-      async (request) => {
-        const id = await modelOf(request.params.id);
-        const others = configuration.config.scheduler.pinned.filter((one) => one !== id);
-        await changeSettings(deps, request, {
-          set: { 'scheduler.pinned': isPinned ? [...others, id] : others },
-        });
-        return done(isPinned ? `${id} stays loaded once it is.` : `${id} may be unloaded for others.`);
+  /** The models that a pin would refuse, beside those that other pins refuse already. */
+  const blockedBy = (id: string): string[] => {
+    const others = configuration.config.scheduler.pinned.filter((one) => one !== id);
+    const already = gpu.blockedBy(others);
+    return [...gpu.blockedBy([...others, id]).keys()].filter((one) => !already.has(one));
+  };
+
+  app.get(
+    '/api/models/:id/pin',
+    {
+      schema: {
+        summary: 'Which models would be refused if this one were pinned',
+        params: Id,
+        response: { 200: PinEffect, default: ErrorBody },
       },
-    );
-  }
+    },
+    async (request) => ({ blocks: blockedBy(await modelOf(request.params.id)) }),
+  );
+
+  app.post(
+    '/api/models/:id/pin',
+    {
+      schema: {
+        summary: 'Model: pin. Says which models are refused from now on',
+        params: Id,
+        response: { 200: PinDone, default: ErrorBody },
+      },
+    },
+    async (request) => {
+      const id = await modelOf(request.params.id);
+      const blocks = blockedBy(id);
+      const others = configuration.config.scheduler.pinned.filter((one) => one !== id);
+      await changeSettings(deps, request, { set: { 'scheduler.pinned': [...others, id] } });
+      const kept = `${id} stays loaded once it is.`;
+      if (blocks.length === 0) return { ...done(kept), blocks };
+      return {
+        ...done(`${kept} Requests for ${listed(blocks)} are refused: no room is left beside the pins.`),
+        blocks,
+      };
+    },
+  );
+
+  app.post(
+    '/api/models/:id/unpin',
+    { schema: { summary: 'Model: unpin', params: Id, response: { 200: Done, default: ErrorBody } } },
+    async (request) => {
+      const id = await modelOf(request.params.id);
+      const others = configuration.config.scheduler.pinned.filter((one) => one !== id);
+      await changeSettings(deps, request, { set: { 'scheduler.pinned': others } });
+      return done(`${id} may be unloaded for others.`);
+    },
+  );
 
   app.post(
     '/api/models/:id/default',

@@ -30,7 +30,7 @@ export function engineView({ profile, exclusive: _, ...engine }: EngineStatus) {
 
 export function modelView(model: ModelStatus) {
   const { name: _, vision: __, tools: ___, embeds: ____, ...shown } = model;
-  return shown;
+  return { ...shown, blockedByPins: [...model.blockedByPins] };
 }
 
 export function machineView(sample: Sample | undefined) {
