@@ -32,6 +32,7 @@ import { SessionStore } from './accounts/session-store.ts';
 import { SignIn } from './accounts/sign-in.ts';
 import { UserStore } from './accounts/user-store.ts';
 import { Admission } from './admission/admission.ts';
+import { PlanWindows } from './admission/plan-windows.ts';
 import { AuditLog } from './audit/audit-log.ts';
 import { backupFolderOf } from './backup/backup-folder.ts';
 import { Backups } from './backup/backups.ts';
@@ -56,6 +57,7 @@ import { DiskSpace } from './files/disk-space.ts';
 import { ImageLinks } from './files/image-links.ts';
 import { LocalFiles } from './files/local-files.ts';
 import { SignedLinks } from './files/signed-links.ts';
+import { StorageRoom } from './files/storage-room.ts';
 import { UploadStore } from './files/upload-store.ts';
 import { Uploads } from './files/uploads.ts';
 import { History } from './history/history.ts';
@@ -276,6 +278,11 @@ async function build(
   const orders = new OrderStore(db);
   const { secretKey, webhookSecret, url } = stripeKeys(config);
   const payments = await Payments.open({ ...accounts, orders }, { secretKey, webhookSecret, url });
+  const uploadStore = new UploadStore(db);
+  const windows = new PlanWindows();
+  // T5: a restart gives nobody a new minute, or hour.
+  windows.preload('images', usage.imagesSince(Date.now() - 3_600_000));
+  windows.preload('uploads', uploadStore.countsSince(Date.now() - 60_000));
   const admission = new Admission({
     directory: accounts.directory,
     usage,
@@ -283,6 +290,7 @@ async function build(
     ledger,
     idempotency,
     offers,
+    windows,
     blockedPhrases: readPhrases(join(defaults, 'blocked-phrases.json')),
     writes,
   });
@@ -310,12 +318,13 @@ async function build(
   const classifier = new ImageClassifier(childEnv(process.env, { owner, child: 'classifier' }));
   closers.push(() => classifier.close());
   const moderation = new Moderation(classifier, config.moderation.imageThreshold);
-  const uploadStore = new UploadStore(db);
+  const room = new StorageRoom({ stored: (tenant) => uploadStore.storedBytes(tenant), space });
   const uploads = new Uploads({
     store: uploadStore,
     files: fileStore,
     pictures,
     moderation,
+    room,
     space,
     incoming: join(folder, 'incoming'),
     onError: (error) => logger.error({ err: error }, 'a file could not be deleted'),
@@ -343,7 +352,7 @@ async function build(
     onError: (error, job) => logger.error({ err: error, job }, 'a job met a problem'),
   });
 
-  const jobDesk = new JobDesk({ gpu, admission, history, store: jobStore, jobs, uploadStore, uploads });
+  const jobDesk = new JobDesk({ gpu, admission, history, store: jobStore, jobs, uploadStore, room });
   const requests = new History({ db, usage, prompts: history, jobs, jobStore });
 
   const erasures = new ErasureStore(db);
@@ -396,6 +405,8 @@ async function build(
       signedLinks,
       webhookAllowed: config.webhooks.allow,
       fileStore,
+      room,
+      windows,
       pictures,
       moderation,
       styles,

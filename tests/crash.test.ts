@@ -132,7 +132,7 @@ beforeAll(async () => {
   ]);
   await appliance.operator(`/api/tenants/${artist.company}`, 'PATCH', {
     allowNSFW: true,
-    overrides: { uploadsPerMinute: 1_000_000 },
+    overrides: { uploadsPerMinute: 1_000_000, imagesPerHour: 1_000_000, downloadsPerHour: 1_000_000 },
   });
   const at = receiver.address();
   const url = `http://127.0.0.1:${typeof at === 'object' && at ? at.port : 0}/`;

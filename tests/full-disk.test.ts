@@ -31,7 +31,7 @@ beforeAll(async () => {
   ann = await appliance.register('ann@example.test', { plan: 'enterprise', credits: 1_000 });
   await appliance.operator(`/api/tenants/${ann.company}`, 'PATCH', {
     allowNSFW: true,
-    overrides: { uploadsPerMinute: 1_000 },
+    overrides: { uploadsPerMinute: 1_000, imagesPerHour: 1_000_000, downloadsPerHour: 1_000_000 },
   });
 });
 afterAll(async () => {

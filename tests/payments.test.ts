@@ -334,6 +334,20 @@ describe('subscriptions', () => {
     expect(await plan(it)).toBe('free');
   });
 
+  test('review 22: an invoice without lines is for a month', async () => {
+    const plans = await appliance.operator('/api/plans');
+    await appliance.operator('/api/plans', 'PUT', { ...plans, pro: { ...plans.pro, creditsPerMonth: 40 } });
+    const it = await ordered({ plan: 'pro' });
+    await appliance.operator('/api/plans', 'PUT', plans);
+    const created = Math.floor(Date.now() / 1000);
+    await send(invoice(it, 1, { lines: { data: [] }, created, period_end: created }));
+    expect(await credits(it)).toBe(40);
+    const { data } = await appliance.call('GET', '/api/v1/users/transactions', { as: it.buyer.token });
+    const days = (Date.parse(data.items[0].expiresAt) - Date.now()) / 86_400_000;
+    expect(days).toBeGreaterThan(30);
+    expect(days).toBeLessThan(40);
+  });
+
   test('the first invoice before the session: the same', async () => {
     const it = await ordered({ plan: 'plus' });
     await send(invoice(it, 1));

@@ -18,7 +18,7 @@ beforeAll(async () => {
   bob = await appliance.register('bob@example.test', { plan: 'enterprise', credits: 1_000 });
   for (const { company } of [ann, bob])
     await appliance.operator(`/api/tenants/${company}`, 'PATCH', {
-      overrides: { uploadsPerMinute: 100_000 },
+      overrides: { uploadsPerMinute: 100_000, imagesPerHour: 1_000_000, downloadsPerHour: 1_000_000 },
     });
 });
 afterAll(async () => {

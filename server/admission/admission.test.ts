@@ -17,6 +17,7 @@ import { KeyStore } from '../tenants/key-store.ts';
 import type { Identity } from '../tenants/tenant.ts';
 import { TenantStore } from '../tenants/tenant-store.ts';
 import { UsageStore } from '../usage/usage-store.ts';
+import { PlanWindows } from './plan-windows.ts';
 import { Admission, type Wish } from './admission.ts';
 
 const timings = { queuedMs: 1, swapMs: 0, runMs: 5, gpuMs: 5, granted: true };
@@ -46,6 +47,7 @@ beforeEach(() => {
     onError: (error) => problems.push(error),
   });
   admission = new Admission({
+    windows: new PlanWindows(),
     directory,
     usage,
     ledger,

@@ -14,6 +14,7 @@ import { type Actual, type PricedWork, priceOf, type Prices, workDone } from '..
 import type { Directory } from '../tenants/directory.ts';
 import { type Identity, mayUseFeature, mayUseModel, type Tenant } from '../tenants/tenant.ts';
 import type { Feature, UsageRow, UsageStore } from '../usage/usage-store.ts';
+import type { PlanWindows } from './plan-windows.ts';
 import { PhraseList, textsIn } from './prompt-policy.ts';
 import { type RateState, RateWindows } from './rate-window.ts';
 
@@ -26,6 +27,8 @@ export interface Wish {
   readonly lane: Lane;
   /** The most that the work can come to: what its price is held for. Asked only where somebody pays. */
   readonly work: () => PricedWork;
+  /** How many pictures are asked for. */
+  readonly images?: number;
   /** The Idempotency-Key it came with, once it was taken for this request. */
   readonly keyed?: KeyedRun | null;
 }
@@ -81,6 +84,7 @@ export class Admission {
   readonly #ledger: Ledger;
   readonly #idempotency: IdempotencyStore;
   readonly #offers: Offers;
+  readonly #windows: PlanWindows;
   readonly #writes: DurableWrites;
   readonly #rates = new RateWindows();
   readonly #open = new Map<string, Open>();
@@ -96,6 +100,7 @@ export class Admission {
     ledger: Ledger;
     idempotency: IdempotencyStore;
     offers: Offers;
+    windows: PlanWindows;
     blockedPhrases: readonly string[];
     writes: DurableWrites;
   }) {
@@ -105,6 +110,7 @@ export class Admission {
     this.#ledger = options.ledger;
     this.#idempotency = options.idempotency;
     this.#offers = options.offers;
+    this.#windows = options.windows;
     this.#writes = options.writes;
     this.#blocked = new PhraseList(options.blockedPhrases);
     const now = performance.now();
@@ -125,7 +131,9 @@ export class Admission {
       this.countRequest(tenant);
       this.#checkConcurrency(tenant);
       this.#checkPolicy(tenant, wish.prompts);
+      this.#windows.demand('images', tenant, wish.images ?? 0);
       const charge = this.#hold(id, identity, wish, prices)?.charge ?? null;
+      this.#windows.take('images', tenant, wish.images ?? 0);
       crashPoint('request.admitted');
       return this.#ticket(id, identity, wish, charge);
     } catch (error) {
@@ -151,6 +159,8 @@ export class Admission {
       for (current of works) this.#checkRights(identity, current.wish);
       this.countRequest(identity.tenant);
       for (current of works) this.#checkPolicy(identity.tenant, current.wish.prompts);
+      const images = works.reduce((sum, { wish }) => sum + (wish.images ?? 0), 0);
+      this.#windows.demand('images', identity.tenant, images);
       this.#ledger.atomically(() => {
         const held = works.map((work) => {
           current = work;
@@ -158,6 +168,7 @@ export class Admission {
         });
         write(held, prices);
       });
+      this.#windows.take('images', identity.tenant, images);
     } catch (error) {
       if (current) {
         const { id, wish } = current;
@@ -165,6 +176,18 @@ export class Admission {
       }
       throw error;
     }
+  }
+
+  /**
+   * Throws what `admit` would throw for rights, rate and concurrency, and counts nothing: before work that has to be done
+   * to know what is asked for.
+   */
+  demandMayAsk(identity: Identity, wish: Pick<Wish, 'feature' | 'model'>): void {
+    const { tenant } = identity;
+    this.#checkRights(identity, wish);
+    const rate = this.rate(tenant);
+    if (!rate.allowed) throw tooMany(rate);
+    this.#checkConcurrency(tenant);
   }
 
   /** What work would cost and whether it would be let in; nothing is counted or held. Throws like `admit`. */
@@ -205,7 +228,7 @@ export class Admission {
     }
   }
 
-  #checkRights(identity: Identity, { feature, model }: Wish): void {
+  #checkRights(identity: Identity, { feature, model }: Pick<Wish, 'feature' | 'model'>): void {
     const { plan } = identity.tenant;
     if (!mayUseFeature(identity, feature))
       throw new ApiError(
@@ -228,12 +251,7 @@ export class Admission {
   /** Counts a request that generates nothing. Throws an ApiError when it is one too many. */
   countRequest({ id, limits: plan }: Tenant): void {
     const rate = this.#rates.take(id, plan.requestsPerMinute, performance.now());
-    if (rate.allowed) return;
-    throw new ApiError(
-      'rate_limit_exceeded',
-      `More than ${rate.limit} requests a minute (limit: requests). Try again in ${Math.ceil(rate.retryAfterMs / 1000)} s.`,
-      rate,
-    );
+    if (!rate.allowed) throw tooMany(rate);
   }
 
   #checkConcurrency({ id, limits: plan }: Tenant): void {
@@ -428,6 +446,14 @@ function rowOf(
 
 function write(what: string, id: string, work: () => unknown, instead: readonly Write[] = []): Write {
   return { what, id, write: () => void work(), instead };
+}
+
+function tooMany(rate: RateState): ApiError {
+  return new ApiError(
+    'rate_limit_exceeded',
+    `More than ${rate.limit} requests a minute (limit: requests). Try again in ${Math.ceil(rate.retryAfterMs / 1000)} s.`,
+    rate,
+  );
 }
 
 function shuttingDown(): ApiError {

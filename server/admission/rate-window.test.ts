@@ -6,19 +6,23 @@ test('never more than the limit in any minute, however requests are spaced, and 
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 20 }),
-      fc.array(fc.integer({ min: 0, max: 20_000 }), { minLength: 1, maxLength: 200 }),
-      (limit, gaps) => {
+      fc.array(fc.tuple(fc.integer({ min: 0, max: 20_000 }), fc.integer({ min: 1, max: 3 })), {
+        minLength: 1,
+        maxLength: 200,
+      }),
+      (limit, steps) => {
         const rates = new RateWindows();
         const taken: number[] = [];
         let now = 1_000;
-        for (const gap of gaps) {
+        for (const [gap, wanted] of steps) {
           now += gap;
-          const state = rates.take('t', limit, now);
+          const count = Math.min(wanted, limit);
+          const state = rates.take('t', limit, now, count);
           expect(state.remaining).toBeGreaterThanOrEqual(0);
-          if (state.allowed) taken.push(now);
+          if (state.allowed) taken.push(...Array.from({ length: count }, () => now));
           else {
             expect(state.retryAfterMs).toBeGreaterThan(0);
-            expect(rates.peek('t', limit, now + state.retryAfterMs).allowed).toBe(true);
+            expect(rates.peek('t', limit, now + state.retryAfterMs, count).allowed).toBe(true);
           }
         }
         // A sliding estimate may let a little past at the turn of a window, and never a second limit.

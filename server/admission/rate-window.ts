@@ -32,12 +32,12 @@ export class RateWindows {
     this.#windowMs = windowMs;
   }
 
-  /** Counts a request if the limit allows it. */
-  take(key: string, limit: number, now: number): RateState {
+  /** Counts a request, or several at once, if the limit allows them all. */
+  take(key: string, limit: number, now: number, count = 1): RateState {
     const window = this.#at(key, now);
-    const state = describe(window, limit, now, this.#windowMs);
+    const state = describe(window, limit, now, this.#windowMs, count);
     if (!state.allowed) return state;
-    const counted = { ...window, current: window.current + 1 };
+    const counted = { ...window, current: window.current + count };
     this.#windows.set(key, counted);
     if (this.#windows.size > this.#forgetAt) this.#forget(now);
     return { ...describe(counted, limit, now, this.#windowMs), allowed: true };
@@ -49,8 +49,8 @@ export class RateWindows {
     this.#windows.set(key, { ...window, current: Math.max(0, window.current - 1) });
   }
 
-  peek(key: string, limit: number, now: number): RateState {
-    return describe(this.#at(key, now), limit, now, this.#windowMs);
+  peek(key: string, limit: number, now: number, count = 1): RateState {
+    return describe(this.#at(key, now), limit, now, this.#windowMs, count);
   }
 
   /** What was already used when this process began, so that a restart gives nobody a new minute. */
@@ -84,15 +84,17 @@ function describe(
   limit: number,
   now: number,
   windowMs: number,
+  count = 1,
 ): RateState {
   const elapsed = now - start;
   const used = current + previous * (1 - elapsed / windowMs);
-  const allowed = used + 1 <= limit;
+  const allowed = used + count <= limit;
   // Room comes as the previous window fades, or when this one becomes the previous and fades.
-  const over = used + 1 - limit;
+  const over = used + count - limit;
   const fading = previous > 0 ? (over / previous) * windowMs : Number.POSITIVE_INFINITY;
   const untilTurn = windowMs - elapsed;
-  const afterTurn = untilTurn + (current > limit - 1 ? ((current - limit + 1) / current) * windowMs : 0);
+  const afterTurn =
+    untilTurn + (current > limit - count ? ((current - limit + count) / current) * windowMs : 0);
   return {
     allowed,
     limit,

@@ -57,6 +57,8 @@ export const limits = {
   /** Pictures of strangers are decoded in a process that may die of them, and looked at in another. */
   pictureProcess: { requestMs: 20_000, idleMs: 60_000 },
   classifier: { requestMs: 30_000, idleMs: 2 * 60_000 },
+  /** Pictures of one tenant that may wait for each of these processes. */
+  toolWaitingOfEach: 32,
   storage: { lookEveryMs: 1_000 },
   moderation: { texts: 100, images: 10 },
   imageLink: { lifetimeMs: 60 * 60_000, storeBytes: 512 * 1024 * 1024 },

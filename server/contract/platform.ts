@@ -39,13 +39,18 @@ export const PageQuery = Type.Object(
   { additionalProperties: false },
 );
 
+const Window = Type.Object({
+  limit: Type.Integer(),
+  remaining: Type.Integer(),
+  resetMs: Type.Integer({ description: 'Milliseconds until the window is empty again.' }),
+});
+
 export const RateLimit = Type.Object({
   plan: Type.String(),
-  requestsPerMinute: Type.Object({
-    limit: Type.Integer(),
-    remaining: Type.Integer(),
-    resetMs: Type.Integer({ description: 'Milliseconds until the window is empty again.' }),
-  }),
+  requestsPerMinute: Window,
+  uploadsPerMinute: Window,
+  imagesPerHour: Window,
+  downloadsPerHour: Window,
   concurrency: Type.Object({
     running: Type.Integer({ description: 'How many may run at once; more wait in the queue.' }),
     queued: Type.Integer({ description: 'How many may wait beside them.' }),

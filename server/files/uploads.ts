@@ -11,9 +11,10 @@ import { inTurns } from '../db/in-turns.ts';
 import { ApiError } from '../http/api-error.ts';
 import type { Pictures } from '../media/pictures.ts';
 import type { Moderation } from '../moderation/moderation.ts';
-import type { Identity, Tenant } from '../tenants/tenant.ts';
+import type { Identity } from '../tenants/tenant.ts';
 import type { DiskSpace } from './disk-space.ts';
 import type { FileStore } from './file-store.ts';
+import type { StorageRoom } from './storage-room.ts';
 import { type Upload, uploadGroup, type UploadStore } from './upload-store.ts';
 
 export interface UploadParts {
@@ -21,7 +22,8 @@ export interface UploadParts {
   readonly files: FileStore;
   readonly pictures: Pictures;
   readonly moderation: Moderation;
-  readonly space: DiskSpace;
+  readonly room: StorageRoom;
+  readonly space: Pick<DiskSpace, 'demand'>;
   /** Where what arrives lies until it was looked at. */
   readonly incoming: string;
   readonly onError: (error: unknown) => void;
@@ -31,8 +33,6 @@ export interface UploadParts {
 export interface Taken extends Upload {
   readonly digest: string;
 }
-
-const mib = 1024 ** 2;
 
 /** Takes in pictures: streamed to the disk within bounds, looked at, made anew, and only then kept. */
 export class Uploads {
@@ -45,30 +45,21 @@ export class Uploads {
     mkdirSync(parts.incoming, { recursive: true, mode: 0o700 });
   }
 
-  /** Whether a tenant may store so many bytes more. Throws an ApiError otherwise. */
-  demandRoom({ id, limits: plan }: Tenant, bytes: number): void {
-    const { store, space } = this.#parts;
-    space.demand(bytes);
-    if (plan.storageMib === null || store.storedBytes(id) + bytes <= plan.storageMib * mib) return;
-    throw new ApiError(
-      'storage_quota_exceeded',
-      `The plan holds ${plan.storageMib} MiB of files, and they are used up. Delete uploads or jobs to make room.`,
-    );
-  }
-
   /** Keeps what arrives, if it is a picture that may be kept. Rejects with an ApiError; then nothing is left of it. */
   async take(
     { tenant, person }: Identity,
     name: string,
     content: Readable & { truncated?: boolean },
   ): Promise<Taken> {
-    const { store, files, pictures, moderation, incoming } = this.#parts;
-    this.demandRoom(tenant, 0);
+    const { store, files, pictures, moderation, room, space, incoming } = this.#parts;
+    room.demand(tenant, 0);
     const arrived = join(incoming, randomUUID());
+    let giveBack = (): void => undefined;
     try {
       const digest = createHash('sha256');
       const read = async function* (pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
         for await (const piece of pieces) {
+          space.demand(piece.length);
           digest.update(piece);
           yield piece;
         }
@@ -79,9 +70,9 @@ export class Uploads {
           param: 'file',
         });
       crashPoint('upload.arrived');
-      const picture = await pictures.work({ kind: 'upload', bytes: arrived }, 'file');
+      const picture = await pictures.work({ kind: 'upload', bytes: arrived }, 'file', tenant.id);
       await moderation.demand(tenant, picture.bytes, 'file');
-      this.demandRoom(tenant, picture.bytes.length);
+      giveBack = room.reserve(tenant, picture.bytes.length);
       const { contentType, width, height } = picture;
       const now = Date.now();
       const upload: Upload = {
@@ -106,6 +97,7 @@ export class Uploads {
       }
       return { ...upload, digest: digest.digest('hex') };
     } finally {
+      giveBack();
       await rm(arrived, { force: true });
     }
   }

@@ -61,7 +61,7 @@ export interface Feature<Input = never> {
     input: Input,
     model: CatalogModel,
     uploads: Readonly<Record<string, Upload>>,
-  ): Pick<Wish, 'prompts' | 'work'>;
+  ): Pick<Wish, 'prompts' | 'work' | 'images'>;
   /** What is kept of the body: defaults filled in, and chance decided, so that every attempt does the same. */
   prepare(input: Input): Input;
   /** Does it all. Returns what was used, also by the steps that were done before. */

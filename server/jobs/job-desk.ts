@@ -5,7 +5,7 @@ import { limits } from '../contract/limits.ts';
 import { crashPoint } from '../crash-point.ts';
 import { newId } from '../db/ids.ts';
 import type { UploadStore } from '../files/upload-store.ts';
-import type { Uploads } from '../files/uploads.ts';
+import type { StorageRoom } from '../files/storage-room.ts';
 import { modelFor } from '../generation/models.ts';
 import type { HistoryStore } from '../history/history-store.ts';
 import { ApiError } from '../http/api-error.ts';
@@ -37,7 +37,7 @@ interface DeskParts {
   readonly jobs: Jobs;
   readonly history: HistoryStore;
   readonly uploadStore: UploadStore;
-  readonly uploads: Pick<Uploads, 'demandRoom'>;
+  readonly room: Pick<StorageRoom, 'demand'>;
 }
 
 /** Takes orders for jobs: what they need is looked up, they are let in, and put down with what is held for them. */
@@ -88,7 +88,7 @@ export class JobDesk {
     { batch = null, retryOf = null, startWithin }: Placing,
     alsoWrite: (made: readonly JobRecord[]) => void = () => undefined,
   ): JobRecord[] {
-    const { store, admission, jobs, uploads, history } = this.#parts;
+    const { store, admission, jobs, room, history } = this.#parts;
     const { tenant, id: askedBy, person } = identity;
     if (store.openOf(tenant.id) + orders.length > limits.jobs.openPerTenant) {
       throw new ApiError(
@@ -97,7 +97,7 @@ export class JobDesk {
         { retryAfterMs: 30_000 },
       );
     }
-    uploads.demandRoom(tenant, 0);
+    room.demand(tenant, 0);
     const startBy = startWithin === undefined ? null : Date.now() + startWithin * 1000;
     const works = orders.map(({ wish }) => ({ id: newId('job'), wish }));
     let made: JobRecord[] = [];

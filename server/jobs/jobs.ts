@@ -464,7 +464,7 @@ export class Jobs {
         if (!upload) throw new ApiError('not_found', `The upload ${id} is not there any more.`);
         return { upload, bytes: await uploads.read(upload) };
       },
-      picture: (work) => pictures.work(work, 'picture'),
+      picture: (work) => pictures.work(work, 'picture', tenant.id),
       preview: (bytes) => {
         running.preview = { bytes, version: (running.preview?.version ?? 0) + 1 };
         this.#tell(job);

@@ -34,7 +34,7 @@ export class StepResults implements ResultSink {
     const { id: job, tenant } = this.#job;
     const isPicture = contentType.startsWith('image/');
     if (isPicture && !(await moderation.allows(this.#tenant, bytes))) return false;
-    const small = isPicture ? await pictures.work({ kind: 'thumbnail', bytes }, 'picture') : null;
+    const small = isPicture ? await pictures.work({ kind: 'thumbnail', bytes }, 'picture', tenant) : null;
     const artefact: Artefact = {
       id: newId('artefact'),
       job,

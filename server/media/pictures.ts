@@ -15,13 +15,13 @@ export class Pictures {
     this.#tool = new ToolProcess({ program, env, requestMs, idleMs });
   }
 
-  /** Rejects with an ApiError that names the parameter the picture came in. */
-  async work(work: PictureWork, param: string): Promise<PictureResult> {
+  /** Rejects with an ApiError that names the parameter the picture came in. Tenants take turns. */
+  async work(work: PictureWork, param: string, tenant: string): Promise<PictureResult> {
     const refused = (why: string, cause: unknown): ApiError =>
       new ApiError('invalid_image', `The ${param} ${why}`, { param, cause });
     if (!isPicture(await headOf(work.bytes))) throw refused('is not a PNG, JPEG or WebP picture.', null);
     try {
-      return (await this.#tool.ask(work)) as PictureResult;
+      return (await this.#tool.ask(work, tenant)) as PictureResult;
     } catch (error) {
       if (error instanceof ToolRefusal) throw refused(error.message, error);
       if (error instanceof ToolDied)

@@ -29,7 +29,7 @@ afterEach(() => tool.close());
 
 test('what one asks for that kills the program costs nobody else theirs', async () => {
   toolOf({});
-  const asked = ['pid', 'die', 'pid'].map((wish) => tool.ask(wish));
+  const asked = ['pid', 'die', 'pid'].map((wish) => tool.ask(wish, 'tenant'));
   const [before, fatal, after] = await Promise.allSettled(asked);
   expect(fatal).toMatchObject({ reason: expect.any(ToolDied) });
   expect([before?.status, after?.status]).toEqual(['fulfilled', 'fulfilled']);
@@ -37,17 +37,17 @@ test('what one asks for that kills the program costs nobody else theirs', async 
 
 test('one that takes too long is ended, and the next has a program of its own', async () => {
   toolOf({ requestMs: 1_500 });
-  const first = await tool.ask('pid');
-  const slow = expect(tool.ask('hang')).rejects.toThrow(ToolDied);
-  const next = tool.ask('pid');
+  const first = await tool.ask('pid', 'tenant');
+  const slow = expect(tool.ask('hang', 'tenant')).rejects.toThrow(ToolDied);
+  const next = tool.ask('pid', 'tenant');
   await slow;
   expect(await next).not.toBe(first);
 });
 
 test('it ends when nobody asks, and whoever asks at that moment is answered by a new one', async () => {
   toolOf({ idleMs: 0 });
-  const first = await tool.ask('pid');
-  await vi.waitFor(async () => expect(await tool.ask('pid')).not.toBe(first), {
+  const first = await tool.ask('pid', 'tenant');
+  await vi.waitFor(async () => expect(await tool.ask('pid', 'tenant')).not.toBe(first), {
     timeout: 5_000,
     interval: 50,
   });
@@ -55,8 +55,8 @@ test('it ends when nobody asks, and whoever asks at that moment is answered by a
 
 test('its refusals and its own faults are told apart', async () => {
   toolOf({});
-  await expect(tool.ask('refuse')).rejects.toThrow(new ToolRefusal('not this one'));
-  const fault: unknown = await tool.ask('fail').catch((error: unknown) => error);
+  await expect(tool.ask('refuse', 'tenant')).rejects.toThrow(new ToolRefusal('not this one'));
+  const fault: unknown = await tool.ask('fail', 'tenant').catch((error: unknown) => error);
   expect(fault).not.toBeInstanceOf(ToolRefusal);
   expect(String(fault)).toContain('a fault');
 });

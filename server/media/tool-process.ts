@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import pLimit, { type LimitFunction } from 'p-limit';
 import { nodePath } from '../../gpu/program.ts';
+import { limits } from '../contract/limits.ts';
+import { FairTurns } from './fair-turns.ts';
 
 interface ToolOptions {
   /** The program: it answers what arrives with `serveTool`. */
@@ -37,7 +38,7 @@ export type ToolReply = { answer: unknown } | { refusal: string } | { failure: s
  */
 export class ToolProcess {
   readonly #options: ToolOptions;
-  readonly #turns: LimitFunction = pLimit(1);
+  readonly #turns = new FairTurns(limits.toolWaitingOfEach);
   #pending: Pending | null = null;
   #child: ChildProcess | null = null;
   #idle: NodeJS.Timeout | null = null;
@@ -46,9 +47,12 @@ export class ToolProcess {
     this.#options = options;
   }
 
-  /** What the program makes of a request. Rejects with ToolRefusal, ToolDied, or an Error for its own faults. */
-  ask(request: unknown): Promise<unknown> {
-    return this.#turns(() => this.#send(request));
+  /**
+   * What the program makes of a request, when the turn of whoever asks (a tenant) has come. Rejects with ToolRefusal,
+   * ToolDied, an ApiError where too much of the same tenant waits already, or an Error for the program's own faults.
+   */
+  ask(request: unknown, tenant: string): Promise<unknown> {
+    return this.#turns.run(tenant, () => this.#send(request));
   }
 
   close(): void {

@@ -21,8 +21,8 @@ export class ImageClassifier {
     this.#tool = new ToolProcess({ program, env, requestMs, idleMs });
   }
 
-  async classify(bytes: Uint8Array): Promise<ImageScores> {
-    return (await this.#tool.ask({ bytes })) as ImageScores;
+  async classify(bytes: Uint8Array, tenant: string): Promise<ImageScores> {
+    return (await this.#tool.ask({ bytes }, tenant)) as ImageScores;
   }
 
   close(): void {

@@ -29,12 +29,13 @@ export class Moderation {
   }
 
   /** Rejects with an ApiError where it cannot be told: nothing passes unseen. */
-  async look(bytes: Uint8Array): Promise<ImageVerdict> {
+  async look(bytes: Uint8Array, tenant: string): Promise<ImageVerdict> {
     try {
-      const scores = await this.#classifier.classify(bytes);
+      const scores = await this.#classifier.classify(bytes, tenant);
       const explicit = scores.Porn + scores.Hentai;
       return { flagged: explicit >= this.#threshold, explicit, scores };
     } catch (cause) {
+      if (cause instanceof ApiError) throw cause;
       throw new ApiError('moderation_unavailable', 'Pictures cannot be checked at the moment. Try again.', {
         cause,
         retryAfterMs: 10_000,
@@ -43,12 +44,12 @@ export class Moderation {
   }
 
   /** Whether a picture may go to a tenant. */
-  async allows({ allowNSFW }: Pick<Tenant, 'allowNSFW'>, bytes: Uint8Array): Promise<boolean> {
-    return allowNSFW || !(await this.look(bytes)).flagged;
+  async allows({ id, allowNSFW }: Pick<Tenant, 'id' | 'allowNSFW'>, bytes: Uint8Array): Promise<boolean> {
+    return allowNSFW || !(await this.look(bytes, id)).flagged;
   }
 
   /** Throws an ApiError for a picture that a tenant may not use. */
-  async demand(tenant: Pick<Tenant, 'allowNSFW'>, bytes: Uint8Array, param: string): Promise<void> {
+  async demand(tenant: Pick<Tenant, 'id' | 'allowNSFW'>, bytes: Uint8Array, param: string): Promise<void> {
     if (await this.allows(tenant, bytes)) return;
     throw new ApiError(
       'content_policy_violation',

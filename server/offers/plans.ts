@@ -14,6 +14,18 @@ export const Plan = Type.Object(
       description: 'Requests that may wait beside those.',
     }),
     uploadsPerMinute: Type.Integer({ minimum: 0, maximum: 1_000_000, default: 10 }),
+    imagesPerHour: Type.Integer({
+      minimum: 0,
+      maximum: 1_000_000_000,
+      default: 100,
+      description: 'Pictures that may be asked for.',
+    }),
+    downloadsPerHour: Type.Integer({
+      minimum: 0,
+      maximum: 1_000_000_000,
+      default: 1_000,
+      description: 'Files that may be fetched: results, uploads, pictures behind links.',
+    }),
     weight: Type.Number({
       exclusiveMinimum: 0,
       maximum: 100,

@@ -24,6 +24,8 @@ export interface StripeKeys {
 export type Purchase = { readonly package: string } | { readonly plan: string };
 
 const toleranceSeconds = 300;
+/** The longest month, where an invoice does not say what time it is for. */
+const monthSeconds = 31 * 24 * 3_600;
 /** Credits of a month stay a little longer than the month, until the next one is paid. */
 const renewalGraceMs = 3 * 24 * 3_600_000;
 
@@ -273,7 +275,7 @@ export class Payments {
     const { orders } = this.#deps;
     if (invoice.id && orders.byInvoice(invoice.id)) return { order: first, outcome: 'renewed before' };
     const subscription = idOf(details?.subscription ?? null);
-    const ends = Math.max(...invoice.lines.data.map(({ period }) => period.end));
+    const ends = endOf(invoice);
     const { tenant, user, item, credits, amountCents, currency, live } = first;
     const renewal = orders.create({
       tenant,
@@ -407,6 +409,12 @@ interface Effect {
 }
 
 const unknown: Effect = { order: undefined, outcome: 'no order of ours' };
+
+/** When the month that an invoice is for ends, in seconds. An invoice without lines still pays for a month. */
+function endOf({ lines, created, period_end: end }: Stripe.Invoice): number {
+  const ends = lines.data.map(({ period }) => period.end);
+  return ends.length > 0 ? Math.max(...ends) : Math.max(created, end) + monthSeconds;
+}
 
 /** Stripe gives either an id or the thing itself. */
 function idOf(reference: string | { id: string } | null): string | null {

@@ -114,6 +114,15 @@ export class UsageStore {
       .all(since);
   }
 
+  /** Pictures of every tenant since a moment. */
+  imagesSince(since: number): { tenant: string; count: number }[] {
+    return this.#db
+      .prepare<[number], { tenant: string; count: number }>(
+        'select tenant, sum(images) as count from usage where at >= ? group by tenant having sum(images) > 0',
+      )
+      .all(since);
+  }
+
   /** Requests of a tenant, or of one person of it, newest first, also those it had hidden: what an export holds. */
   *rows(tenant: string, person?: string): Generator<UsageRow> {
     this.flush();

@@ -34,6 +34,7 @@ export function imageGeneration(styles: readonly Style[]): Feature<Input> {
       const wanted = wantedOf(input, styles, uploads['image']);
       return {
         prompts: [wanted.prompt, wanted.negativePrompt],
+        images: input.n ?? 1,
         work: () => imageWork(input.n ?? 1, finalOf(wanted)),
       };
     },

@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type Static, Type } from 'typebox';
+import type { Ticket } from '../../admission/admission.ts';
 import { checked, InvalidValue } from '../../config/checked.ts';
 import { ErrorBody } from '../../contract/errors.ts';
 import { dropIgnored } from '../../contract/given-fields.ts';
@@ -17,6 +18,7 @@ import {
   parseSize,
 } from '../../generation/images.ts';
 import { modelFor } from '../../generation/models.ts';
+import { noTimings } from '../../generation/timings.ts';
 import { ApiError } from '../../http/api-error.ts';
 import { limits } from '../../contract/limits.ts';
 import { formParts } from '../../http/form.ts';
@@ -25,7 +27,7 @@ import { addressOf, admit, identityOf, tellIgnored, type TenantDeps } from './te
 
 /** The OpenAI routes that make pictures, and the links they are handed out by. */
 export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
-  const { links, pictures, moderation } = deps;
+  const { admission, links, pictures, moderation } = deps;
 
   app.post(
     '/v1/images/generations',
@@ -49,6 +51,7 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
         feature: 'image',
         model: model.id,
         prompts: [body.prompt, body.negative_prompt],
+        images: count,
         lane: 'interactive',
         work: () => imageWork(count, wanted),
       });
@@ -75,27 +78,28 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
       const form = await readForm(request, reply);
       const { fields } = form;
       const model = await modelFor(deps, identity, 'image', fields.model);
+      admission.demandMayAsk(identity, { feature: 'image', model: model.id });
       const isAuto = !fields.size || fields.size === 'auto';
+      const { id: tenant } = identity.tenant;
       const size = isAuto
-        ? fittedSize(await pictures.work({ kind: 'size', bytes: form.image }, 'image'))
+        ? fittedSize(await pictures.work({ kind: 'size', bytes: form.image }, 'image', tenant))
         : parseSize(fields.size);
-      const { bytes: image } = await pictures.work({ kind: 'source', bytes: form.image, size }, 'image');
-      await moderation.demand(identity.tenant, image, 'image');
-      const mask = form.mask && (await pictures.work({ kind: 'mask', bytes: form.mask, size }, 'mask')).bytes;
       const count = fields.n ?? 1;
-      const source = imageSource({ image, mask, strength: fields.strength });
-      const wanted = imageRequest({ ...fields, negativePrompt: fields.negative_prompt }, size, source);
+      const wanted = imageRequest({ ...fields, negativePrompt: fields.negative_prompt }, size);
       const wish = {
         feature: 'image',
         model: model.id,
         prompts: [fields.prompt, fields.negative_prompt],
+        images: count,
         lane: 'interactive',
         work: () => imageWork(count, wanted),
       } as const;
       const files = [form.image, form.mask].map((file) => file && hash('sha256', file));
       const ticket = admit(deps, request, reply, wish, { fields, files });
       if (!ticket) return reply;
-      await answer({ model, ticket, count, request: wanted }, fields, request, reply);
+      // Only now: decoding is work, and who asks for it has rights, a rate and credits (S11).
+      const source = await sourceOf(ticket, form, size);
+      await answer({ model, ticket, count, request: { ...wanted, source } }, fields, request, reply);
     },
   );
 
@@ -133,6 +137,26 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
     },
   );
 
+  /** The pictures of a form as the engine takes them. Gives the ticket back where they are refused. */
+  async function sourceOf(
+    ticket: Ticket,
+    { image: sent, mask: sentMask, fields }: Awaited<ReturnType<typeof readForm>>,
+    size: { width: number; height: number },
+  ): Promise<ReturnType<typeof imageSource>> {
+    const { tenant } = ticket.identity;
+    const work = async (kind: 'source' | 'mask', bytes: Uint8Array, param: string): Promise<Uint8Array> =>
+      (await pictures.work({ kind, bytes, size }, param, tenant.id)).bytes;
+    try {
+      const image = await work('source', sent, 'image');
+      await moderation.demand(tenant, image, 'image');
+      const mask = sentMask && (await work('mask', sentMask, 'mask'));
+      return imageSource({ image, mask, strength: fields.strength });
+    } catch (error) {
+      ticket.void(error, {}, noTimings());
+      throw error;
+    }
+  }
+
   /** Makes the pictures and answers in OpenAI's form. */
   async function answer(
     job: ImageJob,
@@ -145,9 +169,10 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
     await answerImages(deps, job, held, async (made) => {
       const data = await Promise.all(
         made.map(async ({ png, seed }) => {
-          const picture = format === 'png' ? png : await converted(png, format, quality);
+          const { id } = job.ticket.identity.tenant;
+          const picture = format === 'png' ? png : await converted(png, format, quality, id);
           if (as !== 'url') return { b64_json: Buffer.from(picture).toString('base64'), seed };
-          const link = await links.save(job.ticket.identity.tenant.id, picture, format);
+          const link = await links.save(id, picture, format);
           return { url: addressOf(deps, request) + link.path, seed };
         }),
       );
@@ -156,10 +181,15 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
     });
   }
 
-  async function converted(png: Uint8Array, format: 'jpeg' | 'webp', quality: number): Promise<Uint8Array> {
+  async function converted(
+    png: Uint8Array,
+    format: 'jpeg' | 'webp',
+    quality: number,
+    tenant: string,
+  ): Promise<Uint8Array> {
     const work = { kind: 'converted', bytes: png, format, quality: Math.max(1, quality) } as const;
     try {
-      return (await pictures.work(work, 'picture')).bytes;
+      return (await pictures.work(work, 'picture', tenant)).bytes;
     } catch (cause) {
       // The engine made it: whatever is wrong with it is not the caller's fault.
       throw new ApiError('engine_error', `The picture could not be written as ${format}.`, { cause });

@@ -41,7 +41,9 @@ export const moderationRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (ap
         for (const part of input) {
           if (typeof part === 'string')
             throw new ApiError('invalid_request', 'Send texts, or parts, not both.');
-          found.push(part.type === 'text' ? ofText(tenant, part.text) : await ofImage(part.image_url.url));
+          found.push(
+            part.type === 'text' ? ofText(tenant, part.text) : await ofImage(tenant.id, part.image_url.url),
+          );
         }
         results.push(resultOf(found));
       }
@@ -54,11 +56,11 @@ export const moderationRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (ap
     return { score: flagged ? 1 : 0, flagged, kind: 'text' };
   }
 
-  async function ofImage(url: string): Promise<Finding> {
+  async function ofImage(tenant: string, url: string): Promise<Finding> {
     const bytes = Buffer.from(url.slice(url.indexOf(',') + 1), 'base64');
     // Made small by the process that may die of it, before the classifier sees it.
-    const small = await pictures.work({ kind: 'thumbnail', bytes }, 'input');
-    const { explicit, flagged } = await moderation.look(small.bytes);
+    const small = await pictures.work({ kind: 'thumbnail', bytes }, 'input', tenant);
+    const { explicit, flagged } = await moderation.look(small.bytes, tenant);
     return { score: explicit, flagged, kind: 'image' };
   }
 };

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
+import type { RateState } from '../../admission/rate-window.ts';
 import { ErrorBody } from '../../contract/errors.ts';
 import { Envelope, Health, RateLimit, Readiness, UsageQuery, UsageReport } from '../../contract/platform.ts';
 import { success } from '../../http/envelope.ts';
@@ -8,7 +9,7 @@ import { identityOf, type TenantDeps } from './tenant-context.ts';
 
 /** Health for machines, limits and usage for tenants. */
 export const platformRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
-  const { db, gpu, admission, usage, days, version, demo } = deps;
+  const { db, gpu, admission, usage, days, windows, version, demo } = deps;
 
   app.get(
     '/health',
@@ -64,11 +65,14 @@ export const platformRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app,
     },
     async (request) => {
       const { tenant } = identityOf(request);
-      const { limit, remaining, resetMs } = admission.rate(tenant);
+      const window = ({ limit, remaining, resetMs }: RateState) => ({ limit, remaining, resetMs });
       const { concurrent, queued } = tenant.limits;
       return success({
         plan: tenant.plan,
-        requestsPerMinute: { limit, remaining, resetMs },
+        requestsPerMinute: window(admission.rate(tenant)),
+        uploadsPerMinute: window(windows.peek('uploads', tenant)),
+        imagesPerHour: window(windows.peek('images', tenant)),
+        downloadsPerHour: window(windows.peek('downloads', tenant)),
         concurrency: { running: concurrent, queued, open: admission.open(tenant.id) },
       });
     },

@@ -90,6 +90,7 @@ export const simpleRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
         feature: 'image',
         model: model.id,
         prompts: [body.prompt, body.negativePrompt],
+        images: 1,
         lane: 'interactive',
         work: () => imageWork(1, wanted),
       });

@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { PlanWindows } from '../../admission/plan-windows.ts';
 import type { Ticket, Wish } from '../../admission/admission.ts';
 import type { AccountDeps } from '../../accounts/account-deps.ts';
 import type { Company } from '../../accounts/company.ts';
@@ -21,6 +22,7 @@ import type { KeptAnswer, KeyedRun } from '../../idempotency/idempotency-store.t
 import type { Style } from '../../contract/image-generation.ts';
 import type { FileName } from '../../files/file-store.ts';
 import type { LocalFiles } from '../../files/local-files.ts';
+import type { StorageRoom } from '../../files/storage-room.ts';
 import type { UploadStore } from '../../files/upload-store.ts';
 import type { Uploads } from '../../files/uploads.ts';
 import type { Feature } from '../../jobs/feature.ts';
@@ -45,6 +47,9 @@ export interface TenantDeps extends GenerationDeps, ExportDeps, AccountDeps {
   /** Addresses beside the internet that may be told of events. */
   readonly webhookAllowed: readonly string[];
   readonly fileStore: LocalFiles;
+  readonly room: StorageRoom;
+  /** Uploads, images and downloads of each tenant. */
+  readonly windows: PlanWindows;
   readonly uploads: Uploads;
   readonly uploadStore: UploadStore;
   readonly jobDesk: JobDesk;

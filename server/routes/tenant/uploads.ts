@@ -2,7 +2,6 @@ import type { MultipartFile } from '@fastify/multipart';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
-import { RateWindows } from '../../admission/rate-window.ts';
 import { ErrorEnvelope } from '../../contract/errors.ts';
 import { UploadView } from '../../contract/jobs.ts';
 import { limits } from '../../contract/limits.ts';
@@ -14,7 +13,7 @@ import { ApiError } from '../../http/api-error.ts';
 import { formParts } from '../../http/form.ts';
 import { moment, success } from '../../http/envelope.ts';
 import { pageOf } from '../../http/views.ts';
-import type { Identity, Tenant } from '../../tenants/tenant.ts';
+import type { Identity } from '../../tenants/tenant.ts';
 import { identityOf, linkTo, sendKept, takeKey, type TenantDeps } from './tenant-context.ts';
 
 const tags = ['Uploads'];
@@ -22,11 +21,7 @@ const Params = Type.Object({ id: Type.String({ minLength: 1, maxLength: 60 }) })
 
 /** Pictures that tenants send, for jobs that begin from one. */
 export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
-  const { uploads, uploadStore, idempotency } = deps;
-  const rates = new RateWindows();
-  // T5: a restart gives nobody a new minute.
-  for (const { tenant, count } of uploadStore.countsSince(Date.now() - 60_000))
-    rates.preload(tenant, count, performance.now());
+  const { uploads, uploadStore, idempotency, windows } = deps;
 
   app.post(
     '/api/v1/upload',
@@ -162,7 +157,7 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
   /** Takes the files of a form one after the other, at most so many. Of a form that is refused, none is kept. */
   async function receive(request: FastifyRequest, most: number): Promise<(Taken | Refusal)[]> {
     const identity = identityOf(request);
-    takeTurn(identity.tenant);
+    windows.take('uploads', identity.tenant);
     const taken: (Taken | Refusal)[] = [];
     try {
       const wanted = 'Send the picture as multipart/form-data, in the field "file".';
@@ -190,13 +185,6 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
       file.resume();
       return { name: filename, error };
     }
-  }
-
-  function takeTurn({ id, limits: plan }: Tenant): void {
-    const most = plan.uploadsPerMinute;
-    const rate = rates.take(id, most, performance.now());
-    if (!rate.allowed)
-      throw new ApiError('rate_limit_exceeded', `More than ${most} uploads a minute (limit: uploads).`, rate);
   }
 
   function own(request: FastifyRequest, id: string): Upload {
