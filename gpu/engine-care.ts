@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { EngineError, type EngineErrorKind } from './engines/engine-error.ts';
-import type { Engine, EngineDescription } from './engines/engine.ts';
+import type { Engine, EngineDescription, LeftOut } from './engines/engine.ts';
 import type { GpuLog } from './gpu-log.ts';
 import type { KeptState } from './kept-state.ts';
 import type { ModelBook } from './model-book.ts';
@@ -75,6 +75,7 @@ export class EngineCare {
   readonly #cares = new Map<string, Care>();
   readonly #served = new Map<string, number>();
   readonly #checking = new Set<string>();
+  readonly #leftOut = new Map<string, readonly LeftOut[]>();
   #timer: NodeJS.Timeout | null = null;
 
   constructor(options: EngineCareOptions) {
@@ -421,6 +422,7 @@ export class EngineCare {
     const { book, scheduler, closing } = this.#options;
     const signal = AbortSignal.any([closing, AbortSignal.timeout(timing.listMs)]);
     book.offered(engine, await engine.models(signal));
+    this.#tellLeftOut(id, engine);
     const before = this.#phasesOf(id);
     const loaded = await engine.loaded(signal);
     // An answer from before a load or unload says nothing of what is held after it; the next look is in a minute.
@@ -448,6 +450,22 @@ export class EngineCare {
     return this.#residentsOf(id)
       .map(({ instance, phase }) => `${instance} ${phase}`)
       .join();
+  }
+
+  /** Says of each file once why it is not offered. */
+  #tellLeftOut(id: string, engine: Engine): void {
+    const before = new Set((this.#leftOut.get(id) ?? []).map(({ file, reason }) => `${file}\n${reason}`));
+    const leftOut = engine.leftOut?.() ?? [];
+    for (const { file, reason } of leftOut) {
+      if (before.has(`${file}\n${reason}`)) continue;
+      this.#options.log('warn', 'file left out of the models', { engine: id, file, reason });
+    }
+    this.#leftOut.set(id, leftOut);
+  }
+
+  /** The files that look like models and are not offered, with why. */
+  leftOut(): { readonly engineId: string; readonly file: string; readonly reason: string }[] {
+    return [...this.#leftOut].flatMap(([engineId, files]) => files.map((one) => ({ engineId, ...one })));
   }
 
   #residentsOf(id: string): Resident[] {

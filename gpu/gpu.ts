@@ -224,6 +224,11 @@ export class Gpu {
     return this.#book.statuses();
   }
 
+  /** The files that look like models and are not offered, with why. */
+  leftOut(): { readonly engineId: string; readonly file: string; readonly reason: string }[] {
+    return this.#care.leftOut();
+  }
+
   model(id: string): CatalogModel | undefined {
     return this.#book.get(id);
   }

@@ -11,11 +11,11 @@ import { writeFileSync } from 'node:fs';
 const shape = { context: 2048, embedding: 64, blocks: 2, feedForward: 128, heads: 4, alignment: 32 } as const;
 
 type Value =
-  | { type: 'uint32' | 'float32'; value: number }
+  | { type: 'uint16' | 'uint32' | 'int32' | 'float32'; value: number }
   | { type: 'string'; value: string }
   | { type: 'strings'; value: string[] }
   | { type: 'float32s' | 'int32s'; value: number[] };
-const typeNumbers = { uint32: 4, int32: 5, float32: 6, string: 8, array: 9 } as const;
+const typeNumbers = { uint16: 2, uint32: 4, int32: 5, float32: 6, string: 8, array: 9 } as const;
 
 /** Tokens: unknown, begin, end, then one for each byte (type 6) and the printable characters as text (type 1). */
 function vocabulary(): { tokens: string[]; scores: number[]; types: number[] } {
@@ -43,9 +43,35 @@ function randomWeights(count: number, seed: number): Float32Array {
   });
 }
 
+type Metadata = readonly (readonly [string, Value])[];
+interface Tensor {
+  readonly name: string;
+  readonly dimensions: readonly number[];
+  readonly seed: number;
+}
+
 export function tinyGguf(seed = 20): Buffer {
+  return gguf(metadata(), tensors(seed));
+}
+
+/** The same model in parts, as `gguf-split --no-tensor-first-split` writes them: the first holds the head alone. */
+export function tinyGgufParts(seed = 20): Buffer[] {
+  const all = tensors(seed);
+  const half = Math.ceil(all.length / 2);
+  const parts = [[], all.slice(0, half), all.slice(half)];
+  return parts.map((own, no) => {
+    const split: Metadata = [
+      ['split.no', { type: 'uint16', value: no }],
+      ['split.count', { type: 'uint16', value: parts.length }],
+      ['split.tensors.count', { type: 'int32', value: all.length }],
+    ];
+    return gguf(no === 0 ? [...metadata(), ...split] : split, own);
+  });
+}
+
+function metadata(): Metadata {
   const { tokens, scores, types } = vocabulary();
-  const metadata: [string, Value][] = [
+  return [
     ['general.architecture', { type: 'string', value: 'llama' }],
     ['general.name', { type: 'string', value: 'tiny random llama' }],
     ['llama.context_length', { type: 'uint32', value: shape.context }],
@@ -65,10 +91,14 @@ export function tinyGguf(seed = 20): Buffer {
     ['tokenizer.ggml.eos_token_id', { type: 'uint32', value: 2 }],
     ['tokenizer.ggml.unknown_token_id', { type: 'uint32', value: 0 }],
   ];
+}
+
+function tensors(seed: number): Tensor[] {
   const { embedding: e, feedForward: f } = shape;
-  const tensors: [string, number[]][] = [['token_embd.weight', [e, tokens.length]]];
+  const words = vocabulary().tokens.length;
+  const list: [string, number[]][] = [['token_embd.weight', [e, words]]];
   for (let block = 0; block < shape.blocks; block += 1) {
-    tensors.push(
+    list.push(
       [`blk.${block}.attn_norm.weight`, [e]],
       [`blk.${block}.attn_q.weight`, [e, e]],
       [`blk.${block}.attn_k.weight`, [e, e]],
@@ -80,18 +110,20 @@ export function tinyGguf(seed = 20): Buffer {
       [`blk.${block}.ffn_down.weight`, [f, e]],
     );
   }
-  tensors.push(['output_norm.weight', [e]], ['output.weight', [e, tokens.length]]);
+  list.push(['output_norm.weight', [e]], ['output.weight', [e, words]]);
+  return list.map(([name, dimensions], index) => ({ name, dimensions, seed: seed + index }));
+}
 
-  const head: Buffer[] = [Buffer.from('GGUF'), uint32(3), uint64(tensors.length), uint64(metadata.length)];
-  for (const [key, value] of metadata) head.push(string(key), encode(value));
+function gguf(facts: Metadata, weights: readonly Tensor[]): Buffer {
+  const head: Buffer[] = [Buffer.from('GGUF'), uint32(3), uint64(weights.length), uint64(facts.length)];
+  for (const [key, value] of facts) head.push(string(key), encode(value));
   const data: Buffer[] = [];
   let offset = 0;
-  for (const [index, [name, dimensions]] of tensors.entries()) {
+  for (const { name, dimensions, seed } of weights) {
     const count = dimensions.reduce((a, b) => a * b, 1);
-    const weights =
-      dimensions.length === 1 ? new Float32Array(count).fill(1) : randomWeights(count, seed + index);
+    const numbers = dimensions.length === 1 ? new Float32Array(count).fill(1) : randomWeights(count, seed);
     head.push(string(name), uint32(dimensions.length), ...dimensions.map(uint64), uint32(0), uint64(offset));
-    const bytes = pad(Buffer.from(weights.buffer));
+    const bytes = pad(Buffer.from(numbers.buffer));
     data.push(bytes);
     offset += bytes.length;
   }
@@ -100,6 +132,10 @@ export function tinyGguf(seed = 20): Buffer {
 
 function encode(value: Value): Buffer {
   switch (value.type) {
+    case 'uint16':
+      return Buffer.concat([uint32(typeNumbers.uint16), uint32(value.value).subarray(0, 2)]);
+    case 'int32':
+      return Buffer.concat([uint32(typeNumbers.int32), uint32(value.value)]);
     case 'uint32':
       return Buffer.concat([uint32(typeNumbers.uint32), uint32(value.value)]);
     case 'float32':

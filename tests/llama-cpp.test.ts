@@ -6,13 +6,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import OpenAI from 'openai';
 import { expect, test } from 'vitest';
-import { tinyGguf } from '../scripts/make-tiny-gguf.ts';
+import { tinyGguf, tinyGgufParts } from '../scripts/make-tiny-gguf.ts';
 import { survivorsOf, TestAppliance } from './appliance.ts';
 
 test('a machine with no engine and one GGUF file serves real text from it, and nothing is a demonstration', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'kilnhouse-gguf-'));
   mkdirSync(join(folder, 'models'));
   writeFileSync(join(folder, 'models', 'tiny.gguf'), tinyGguf());
+  for (const [no, part] of tinyGgufParts(9).entries())
+    writeFileSync(join(folder, 'models', `parts-0000${no + 1}-of-00003.gguf`), part);
   writeFileSync(join(folder, 'models', 'broken.gguf'), 'GGUF and nothing behind it');
   // Ports nobody listens on, so that no engine of this machine is found.
   const config = { lmStudio: { enabled: false }, webui: { enabled: false }, llamaCpp: { slots: 2 } };
@@ -21,7 +23,12 @@ test('a machine with no engine and one GGUF file serves real text from it, and n
     expect(appliance.output).not.toContain('DEMO');
     await appliance.ready();
     const openai = new OpenAI({ baseURL: `${appliance.tenantUrl}/v1`, apiKey: appliance.key, maxRetries: 0 });
-    expect((await openai.models.list()).data.map(({ id }) => id)).toEqual(['tiny']);
+    expect((await openai.models.list()).data.map(({ id }) => id)).toEqual(['parts', 'tiny']);
+    const inParts = { model: 'parts', prompt: 'x', max_tokens: 3 };
+    expect((await openai.completions.create(inParts)).usage?.completion_tokens).toBeGreaterThan(0);
+    expect(await appliance.operator('/api/models/left-out')).toEqual([
+      { engineId: 'llama-cpp', file: 'broken.gguf', reason: expect.stringContaining('damaged') },
+    ]);
     const request = {
       model: 'tiny',
       messages: [{ role: 'user' as const, content: 'hello' }],
@@ -52,14 +59,14 @@ test('a machine with no engine and one GGUF file serves real text from it, and n
       sha256: createHash('sha256').update(bytes).digest('hex'),
     };
     expect(await appliance.operator('/api/downloads', 'POST', wanted)).toMatchObject({ name: 'second.gguf' });
-    await appliance.until(async () => (await names()).join() === 'second,tiny');
+    await appliance.until(async () => (await names()).join() === 'parts,second,tiny');
     expect((await appliance.operator('/api/downloads'))[0]).toMatchObject({
       state: 'done',
       sha256: wanted.sha256,
     });
     host.close();
     rmSync(join(folder, 'models', 'second.gguf'));
-    await appliance.until(async () => (await names()).join() === 'tiny');
+    await appliance.until(async () => (await names()).join() === 'parts,tiny');
     appliance.process.kill('SIGKILL');
     await appliance.until(async () => (await survivorsOf(appliance)).length === 0, 3_000);
   } finally {

@@ -32,6 +32,14 @@ export interface LoadedModel {
   readonly slots: number | null;
 }
 
+/** A file that looks like a model and is not offered as one. */
+export interface LeftOut {
+  /** Its path below the engine's folder of models. */
+  readonly file: string;
+  /** Why, for the operator. */
+  readonly reason: string;
+}
+
 /** How an engine is started for a card: chosen by measured VRAM, shown to the operator, overridable. */
 export interface LaunchProfile {
   readonly name: string;
@@ -136,6 +144,8 @@ export interface Engine {
   ensureReady(signal: AbortSignal): Promise<void>;
   /** What it could load. */
   models(signal: AbortSignal): Promise<EngineModel[]>;
+  /** The files that the last call of `models` left out, where the engine's files are ours to look at. */
+  leftOut?(): readonly LeftOut[];
   /** Has it look at its files anew, where it does not by itself. */
   rescan?(signal: AbortSignal): Promise<void>;
   /** What it holds in VRAM now, whoever loaded it. */

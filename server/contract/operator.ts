@@ -48,6 +48,13 @@ export const ModelView = Type.Object({
   contextLength: Nullable(Type.Integer()),
 });
 
+/** A file among the models that is not offered as one. */
+export const LeftOutView = Type.Object({
+  engineId: Type.String(),
+  file: Type.String({ description: 'Its path below the folder of models.' }),
+  reason: Type.String(),
+});
+
 export const QueueItem = Type.Object({
   id: Type.String(),
   tenant: Type.String(),

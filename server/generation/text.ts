@@ -132,7 +132,7 @@ export async function answerTask(
 }
 
 /** What of a request the model reads. */
-export function promptsOf(body: Readonly<Record<string, unknown>>): unknown {
+function promptsOf(body: Readonly<Record<string, unknown>>): unknown {
   return [
     body['messages'],
     body['prompt'],

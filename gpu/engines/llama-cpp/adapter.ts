@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
-import { mkdir, readdir, stat } from 'node:fs/promises';
-import { basename, extname, join } from 'node:path';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { engineRestart } from '../../supervisor/backoff.ts';
 import type { LogLine } from '../../supervisor/log-ring.ts';
 import type { SupervisedChild, Supervisor } from '../../supervisor/supervisor.ts';
@@ -14,6 +14,7 @@ import type {
   EngineModel,
   ImageEvent,
   LaunchProfile,
+  LeftOut,
   LoadedModel,
   TextEvent,
   TextRequest,
@@ -21,12 +22,14 @@ import type {
 } from '../engine.ts';
 import { EngineHttp, field, type HttpLimits } from '../http.ts';
 import { relayCompletion, relayEmbeddings, relayText } from '../openai-wire.ts';
-import { type GgufHeader, readGgufHeader } from './gguf-header.ts';
+import { GgufFolder } from './gguf-folder.ts';
+import { readGgufHeader } from './gguf-header.ts';
+import { type GgufModel, ggufModels } from './gguf-models.ts';
 import { nodePath, programBeside } from '../../program.ts';
 
 export interface LlamaCppOptions {
   readonly id: string;
-  /** Every .gguf file in it, and one level down, is a model. */
+  /** The .gguf files in it, and one level down, are models, or parts of one. */
   readonly modelsFolder: string;
   /** Where the socket of the worker lies; only the user of the appliance may enter it. */
   readonly runFolder: string;
@@ -35,14 +38,6 @@ export interface LlamaCppOptions {
   readonly limits?: Partial<HttpLimits>;
 }
 
-interface GgufFile {
-  readonly path: string;
-  readonly bytes: number;
-  readonly header: GgufHeader;
-}
-
-/** Architectures that only embed. */
-const embeddingOnly = /^(bert|nomic-bert|jina-bert|xlm-roberta|t5encoder)/;
 const startTimeoutMs = 60_000;
 
 /** llama.cpp, built in: serves any GGUF file of the models folder from a child process of ours. */
@@ -50,11 +45,14 @@ export class LlamaCpp implements Engine {
   readonly #options: LlamaCppOptions;
   readonly #http: EngineHttp;
   readonly #child: SupervisedChild;
-  #files: ReadonlyMap<string, GgufFile> = new Map();
+  readonly #folder: GgufFolder;
+  #models: ReadonlyMap<string, GgufModel> = new Map();
+  #leftOut: readonly LeftOut[] = [];
   #gpu: string | false | null = null;
 
   constructor(options: LlamaCppOptions) {
     this.#options = options;
+    this.#folder = new GgufFolder(options.modelsFolder);
     const socketPath =
       process.platform === 'win32'
         ? `\\\\.\\pipe\\kilnhouse-${options.id}-${process.pid}`
@@ -101,24 +99,25 @@ export class LlamaCpp implements Engine {
     });
   }
 
-  /** Reads the folder; needs no process. Files that are no models are left out and noted in the log of the caller. */
+  /** Reads the folder; needs no process. */
   async models(): Promise<EngineModel[]> {
-    const files = new Map<string, GgufFile>();
-    for (const path of await ggufFiles(this.#options.modelsFolder)) {
-      const header = await readGgufHeader(path).catch(() => null);
-      if (header) files.set(basename(path, extname(path)), { path, header, bytes: (await stat(path)).size });
-    }
-    this.#files = files;
-    return [...files].map(([key, { header, bytes }]) => ({
-      key,
-      name: key,
-      modality: embeddingOnly.test(header.architecture) ? 'embedding' : 'text',
+    const { models, leftOut } = ggufModels(await this.#folder.files());
+    this.#models = new Map(models.map((model) => [model.name, model]));
+    this.#leftOut = leftOut;
+    return models.map(({ name, modality, bytes, contextLength }) => ({
+      key: name,
+      name,
+      modality,
       sizeBytes: bytes,
-      contextLength: header.contextLength,
+      contextLength,
       vision: false,
-      tools: true,
+      tools: modality === 'text',
       embeds: true,
     }));
+  }
+
+  leftOut(): readonly LeftOut[] {
+    return this.#leftOut;
   }
 
   async loaded(signal: AbortSignal): Promise<LoadedModel[]> {
@@ -130,15 +129,16 @@ export class LlamaCpp implements Engine {
   }
 
   async load(key: string, signal: AbortSignal): Promise<LoadedModel> {
-    const file = this.#files.get(key);
-    if (!file) throw new EngineError('model_missing', key);
-    // Checked again: the file may have changed since the folder was read.
-    await readGgufHeader(file.path);
+    const model = this.#models.get(key);
+    if (!model) throw new EngineError('model_missing', key);
+    const paths = this.#pathsOf(model);
+    // Checked again: the files may have changed since the folder was read.
+    for (const path of paths) await readGgufHeader(path);
     const { profile } = this.#options;
     const body = {
       key,
-      file: file.path,
-      contextLength: Math.min(profile.contextLength ?? 4_096, file.header.contextLength ?? Infinity),
+      file: paths[0],
+      contextLength: Math.min(profile.contextLength ?? 4_096, model.contextLength ?? Infinity),
       slots: profile.slots,
       gpuRatio: profile.gpuRatio,
     };
@@ -165,13 +165,18 @@ export class LlamaCpp implements Engine {
     });
   }
 
-  /** Reads the file once, so that the load finds it in the page cache. */
+  /** Reads the files once, so that the load finds them in the page cache. */
   async prewarm(key: string, signal: AbortSignal): Promise<void> {
-    const file = this.#files.get(key);
-    if (!file) return;
-    for await (const _ of createReadStream(file.path, { highWaterMark: 4 * 1024 * 1024, signal })) {
-      // Nothing is kept: reading is the point.
+    const model = this.#models.get(key);
+    for (const path of model ? this.#pathsOf(model) : []) {
+      for await (const _ of createReadStream(path, { highWaterMark: 4 * 1024 * 1024, signal })) {
+        // Nothing is kept: reading is the point.
+      }
     }
+  }
+
+  #pathsOf({ paths }: GgufModel): string[] {
+    return paths.map((path) => join(this.#options.modelsFolder, path));
   }
 
   stream(request: TextRequest, { signal }: WorkOptions): AsyncIterable<TextEvent> {
@@ -207,22 +212,4 @@ export class LlamaCpp implements Engine {
   logs(): readonly LogLine[] {
     return this.#child.logs();
   }
-}
-
-async function ggufFiles(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
-  const found: string[] = [];
-  for (const entry of entries) {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) {
-      const inner = await readdir(path).catch(() => []);
-      found.push(...inner.filter(isGguf).map((name) => join(path, name)));
-    } else if (isGguf(entry.name)) found.push(path);
-  }
-  return found.toSorted();
-}
-
-function isGguf(name: string): boolean {
-  // Multimodal projectors lie beside their models and are none themselves.
-  return name.toLowerCase().endsWith('.gguf') && !name.toLowerCase().includes('mmproj');
 }

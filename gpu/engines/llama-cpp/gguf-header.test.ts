@@ -18,9 +18,14 @@ function file(bytes: Uint8Array): string {
 
 test('a genuine file is read', async () => {
   expect(await readGgufHeader(file(genuine))).toEqual({
+    type: null,
     architecture: 'llama',
     name: 'tiny random llama',
     contextLength: 2048,
+    poolingType: null,
+    isClassifier: false,
+    ownKeys: 9,
+    split: null,
     tensors: 21,
   });
 });

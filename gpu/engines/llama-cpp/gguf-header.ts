@@ -2,9 +2,21 @@ import { open } from 'node:fs/promises';
 import { EngineError } from '../engine-error.ts';
 
 export interface GgufHeader {
-  readonly architecture: string;
+  /** `general.type`: model, adapter, imatrix, mmproj; null where it does not say. */
+  readonly type: string | null;
+  /** Null in the later parts of a split, which do not repeat it. */
+  readonly architecture: string | null;
   readonly name: string | null;
   readonly contextLength: number | null;
+  /** How vectors are made of tokens, as llama.cpp numbers it. */
+  readonly poolingType: number | null;
+  /** True where it has labels to choose from: rerankers and classifiers. */
+  readonly isClassifier: boolean;
+  /** Facts under the architecture's own name: what llama.cpp needs to run it. */
+  readonly ownKeys: number;
+  /** Which part of how many it is, from 0; null where it is whole. */
+  readonly split: { readonly no: number; readonly count: number } | null;
+  /** None in a file that holds a vocabulary alone, or the head of a split. */
   readonly tensors: number;
 }
 
@@ -50,21 +62,35 @@ function parse(reader: Reader, fileBytes: number): GgufHeader {
   const entries = reader.uint64();
   if (entries > limits.entries || tensors > limits.tensors) throw invalid('Its counts are absurd.');
   const facts = new Map<string, string | number>();
+  const keys = new Set<string>();
   for (let i = 0; i < entries; i += 1) {
     const key = reader.string(limits.keyBytes);
+    keys.add(key);
     const value = reader.value(reader.uint32());
     if (value !== null) facts.set(key, value);
   }
-  const architecture = facts.get('general.architecture');
-  if (typeof architecture !== 'string') throw invalid('It does not name its architecture.');
-  const contextLength = facts.get(`${architecture}.context_length`);
-  const name = facts.get('general.name');
+  const text = (key: string): string | null => {
+    const value = facts.get(key);
+    return typeof value === 'string' ? value : null;
+  };
+  const number = (key: string): number | null => {
+    const value = facts.get(key);
+    return typeof value === 'number' ? value : null;
+  };
   // Each tensor takes at least its own description in the header and one byte of data.
-  if (tensors === 0 || tensors * 33 > fileBytes) throw invalid('It is shorter than its own list of tensors.');
+  if (tensors * 33 > fileBytes) throw invalid('It is shorter than its own list of tensors.');
+  const architecture = text('general.architecture');
+  const own = `${architecture}.`;
+  const count = number('split.count');
   return {
+    type: text('general.type'),
     architecture,
-    name: typeof name === 'string' ? name : null,
-    contextLength: typeof contextLength === 'number' ? contextLength : null,
+    name: text('general.name'),
+    contextLength: number(`${own}context_length`),
+    poolingType: number(`${own}pooling_type`),
+    isClassifier: keys.has(`${own}classifier.output_labels`),
+    ownKeys: architecture === null ? 0 : [...keys].filter((key) => key.startsWith(own)).length,
+    split: count !== null && count > 1 ? { no: number('split.no') ?? 0, count } : null,
     tensors,
   };
 }
@@ -124,6 +150,10 @@ class Reader {
     const bytes = scalarBytes[type];
     if (bytes === undefined) throw invalid('It holds a value of an unknown type.');
     const at = this.#take(bytes);
+    if (type === 0) return this.#bytes.readUInt8(at);
+    if (type === 1) return this.#bytes.readInt8(at);
+    if (type === 2) return this.#bytes.readUInt16LE(at);
+    if (type === 3) return this.#bytes.readInt16LE(at);
     if (type === 4) return this.#bytes.readUInt32LE(at);
     if (type === 5) return this.#bytes.readInt32LE(at);
     if (type === 10) return Number(this.#bytes.readBigUInt64LE(at));

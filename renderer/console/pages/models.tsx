@@ -21,6 +21,7 @@ import { Check, Download, EllipsisVertical, Pin, Star } from 'lucide-react';
 import { useState } from 'react';
 import type { Static } from 'typebox';
 import type { DownloadView, FoundView, SettingsView } from '../../../server/contract/console.ts';
+import type { LeftOutView } from '../../../server/contract/operator.ts';
 import { call } from '../../api/client.ts';
 import { type LiveView, useLive } from '../../api/live.ts';
 import { useGet } from '../../api/queries.ts';
@@ -86,6 +87,7 @@ export default function ModelsPage() {
       <IdleTimeout minutes={setting('scheduler.idleUnloadMinutes')} />
       <Downloads />
       <FitMatrix />
+      <LeftOut />
       <FetchModal isOpen={isFetching} close={fetching.close} />
     </Page>
   );
@@ -373,6 +375,41 @@ function FetchModal({ isOpen, close }: { isOpen: boolean; close: () => void }) {
         </Group>
       </Form>
     </Modal>
+  );
+}
+
+/** Files that lie among the models and are none, or cannot be served. */
+function LeftOut() {
+  const query = useGet<Static<typeof LeftOutView>[]>('/api/models/left-out');
+  const files = query.data ?? [];
+  if (files.length === 0) return null;
+  return (
+    <Paper withBorder p="md" component="section" aria-label="Files left out">
+      <Title order={2} size="h4">
+        Files left out
+      </Title>
+      <Text size="sm" c="dimmed" mb="sm">
+        They lie in the models folder and are not offered.
+      </Text>
+      <PlainTable.ScrollContainer minWidth={420} type="native">
+        <PlainTable aria-label="Files left out">
+          <PlainTable.Thead>
+            <PlainTable.Tr>
+              <PlainTable.Th>File</PlainTable.Th>
+              <PlainTable.Th>Why</PlainTable.Th>
+            </PlainTable.Tr>
+          </PlainTable.Thead>
+          <PlainTable.Tbody>
+            {files.map(({ engineId, file, reason }) => (
+              <PlainTable.Tr key={`${engineId}/${file}`}>
+                <PlainTable.Td style={{ overflowWrap: 'anywhere' }}>{file}</PlainTable.Td>
+                <PlainTable.Td>{reason}</PlainTable.Td>
+              </PlainTable.Tr>
+            ))}
+          </PlainTable.Tbody>
+        </PlainTable>
+      </PlainTable.ScrollContainer>
+    </Paper>
   );
 }
 

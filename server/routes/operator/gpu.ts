@@ -8,6 +8,7 @@ import {
   Done,
   EngineView,
   Id,
+  LeftOutView,
   LogsQuery,
   LogView,
   ModelView,
@@ -109,6 +110,17 @@ export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, de
       },
     },
     async () => gpu.fit().map((one) => ({ ...one, beside: [...one.beside] })),
+  );
+
+  app.get(
+    '/api/models/left-out',
+    {
+      schema: {
+        summary: 'The files among the models that are not offered, and why',
+        response: { 200: Type.Array(LeftOutView), default: ErrorBody },
+      },
+    },
+    async () => gpu.leftOut(),
   );
 
   app.get(
