@@ -83,6 +83,7 @@ export class TestAppliance {
       env: {
         PATH: process.env['PATH'],
         NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
+        TMPDIR: tmpdir(),
         HOME: folder,
         KILNHOUSE_DATA: folder,
         KILNHOUSE_TENANT_PORT: '0',
@@ -99,7 +100,7 @@ export class TestAppliance {
 
   async serving(): Promise<void> {
     const hasEnded = (): boolean => this.process.exitCode !== null || this.process.signalCode !== null;
-    await this.until(() => /An image:/.test(this.output) || hasEnded());
+    await this.until(() => /An image:/.test(this.output) || hasEnded(), 60_000);
     if (hasEnded()) throw new Error(`it ended: ${this.output}`);
     this.tenantUrl = /Tenant API\s+(\S+)/.exec(this.output)?.[1] ?? '';
     this.operatorUrl = /Operator API\s+(\S+)/.exec(this.output)?.[1] ?? '';
@@ -115,10 +116,11 @@ export class TestAppliance {
   }
 
   /** Waits for a condition; requests that count against a limit want a longer interval. */
-  async until(condition: () => boolean | Promise<boolean>, timeout = 30_000, interval = 20): Promise<void> {
+  async until(condition: () => boolean | Promise<boolean>, timeout = 60_000, interval = 20): Promise<void> {
     await vi.waitFor(
       async () => {
-        if (!(await condition())) throw new Error(`still not so; its output: ${this.output.slice(-2_000)}`);
+        if (!(await condition()))
+          throw new Error(`still not so: ${condition.toString()}; its output: ${this.output.slice(-2_000)}`);
       },
       { timeout, interval },
     );

@@ -59,16 +59,13 @@ test('made while it works, it is restored on an empty machine: keys, credits, pr
   await appliance.kill();
   rmSync(appliance.folder, { recursive: true });
 
-  const began = performance.now();
   const empty = mkdtempSync(join(tmpdir(), 'kilnhouse-empty-'));
   const { stdout } = await restore(empty, join(disk, backup.id));
   expect(stdout).toContain('Restored to');
   appliance = await TestAppliance.start({ folder: empty, speed: 50 });
   const proof = await appliance.operator('/api/ledger');
-  const tookMs = performance.now() - began;
   expect(proof).toMatchObject({ ok: true, faults: [] });
-  // RTO 4 h: without the way to the other disk, which is the operator's.
-  expect(tookMs).toBeLessThan(4 * 3_600_000);
+  // RTO 4 h: this test's own minute holds it, without the way to the other disk, which is the operator's.
   // RPO 24 h: nothing that was there when it was made is missing.
   await appliance.ready();
   expect((await get(`/api/v1/jobs/${job.id}`)).state).toBe('succeeded');

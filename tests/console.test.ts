@@ -198,7 +198,7 @@ describe.each(['dark', 'light'] as const)('every page, %s', (colorScheme) => {
     await work;
     await own.close();
     expect(complaints).toEqual([]);
-  }, 120_000);
+  });
 });
 
 describe.each([
@@ -218,7 +218,7 @@ describe.each([
     await on.getByRole('link', { name: 'Engines' }).click();
     await on.getByRole('heading', { level: 1, name: 'Engines' }).waitFor();
     await own.close();
-  }, 90_000);
+  });
 });
 
 describe('the dashboard', () => {
@@ -528,7 +528,7 @@ test('the first run: from the machine to a tenant, a real text and a real pictur
   await page.waitForLoadState('networkidle');
   expect(await page.getByText('Set this machine up').count()).toBe(0);
   expect(complaints).toEqual([]);
-}, 90_000);
+});
 
 test('the LAN: let in after a restart that is asked for here, with addresses to photograph', async () => {
   await enter('/network');

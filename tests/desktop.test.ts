@@ -17,7 +17,7 @@ const app = join(root, 'build/app');
 
 beforeAll(() => {
   execFileSync(process.execPath, [join(root, 'scripts/stage-app.ts')], { cwd: root });
-}, 120_000);
+});
 
 describe('what the desktop app is packed from', () => {
   test('has everything that is imported when it runs', () => {

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { EngineError } from '../gpu/engines/engine-error.ts';
 import type {
   Engine,
@@ -115,18 +115,21 @@ describe.each(cases)('%s', (name, make) => {
 
   test('S1: work that nobody wants any more stops, and the engine is free for the next', async () => {
     const abort = new AbortController();
-    const began = performance.now();
     const slow =
       model.modality === 'image' ? { ...imageOf(model), width: 1024, height: 1024, steps: 100 } : null;
+    const seen = new Set<string>();
     const given = async (): Promise<void> => {
-      const events: AsyncIterable<unknown> = slow
+      const events: AsyncIterable<{ type: string }> = slow
         ? engine.image(slow, { signal: abort.signal })
         : engine.stream(chatOf(model, 400), { signal: abort.signal });
       // Hung up on after its first sign of life.
-      for await (const _ of events) abort.abort(new Error('nobody waits'));
+      for await (const { type } of events) {
+        seen.add(type);
+        abort.abort(new Error('nobody waits'));
+      }
     };
     await expect(given()).rejects.toMatchObject({ kind: 'aborted' });
-    expect(performance.now() - began).toBeLessThan(3_000);
+    expect([...seen].filter((type) => type === 'end' || type === 'image')).toEqual([]);
     expect((await work(engine, model, never)).length).toBeGreaterThan(0);
   });
 
@@ -243,20 +246,17 @@ describe('adopted engines', () => {
   });
 });
 
-test('weights that wait in system memory come back much quicker than from disk', async () => {
+test('weights that leave the card wait in system memory, and come back from there, not from disk', async () => {
   const machine = await testMachine();
   const engine = machine.webui();
   await engine.ensureReady(never);
   const [model] = await engine.models(never);
-  const timed = async (run: () => Promise<unknown>): Promise<number> => {
-    const began = performance.now();
-    await run();
-    return performance.now() - began;
-  };
-  const cold = await timed(() => engine.load(model!.key, never));
+  await engine.load(model!.key, never);
   await engine.unload(model!.key, never);
-  const warm = await timed(() => engine.load(model!.key, never));
-  expect(warm).toBeLessThan(cold * 0.6);
+  await engine.load(model!.key, never);
+  const from = (): string[] =>
+    engine.logs().flatMap(({ text }) => /Loading weights from (.*)/.exec(text)?.[1] ?? []);
+  await vi.waitFor(() => expect(from()).toEqual(['disk', 'system memory']));
   await engine.stop();
   await machine.close();
 });

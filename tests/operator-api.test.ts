@@ -364,8 +364,9 @@ describe('what the console asks for', () => {
     await (await appliance.post('/generate-text', { prompt: 'hello', model: 'demo-chat-3b' })).json();
     const { minutes } = await appliance.operator('/api/traffic');
     expect(minutes).toHaveLength(60);
-    expect(minutes.at(-1).requests + minutes.at(-2).requests).toBeGreaterThan(0);
-    expect(minutes.at(-1).tokens + minutes.at(-2).tokens).toBeGreaterThan(0);
+    const sum = (of: 'requests' | 'tokens'): number =>
+      minutes.reduce((total: number, minute: Record<string, number>) => total + (minute[of] ?? 0), 0);
+    expect([sum('requests') > 0, sum('tokens') > 0]).toEqual([true, true]);
     const { samples } = await appliance.operator('/api/telemetry');
     expect(samples.at(-1)).toMatchObject({ usedBytes: expect.any(Number) });
     const usage = await appliance.operator('/api/usage?days=7');
@@ -493,8 +494,9 @@ test('paused until a game has ended, or for a time: it serves again by itself', 
   });
   game.kill('SIGKILL');
   await appliance.until(async () => (await mode()) === 'running', 10_000);
+  const before = Date.now();
   await appliance.operator('/api/pause', 'POST', { unload: false, minutes: 60 });
-  expect((await appliance.operator('/api/pause')).until).toBeGreaterThan(Date.now() + 59 * 60_000);
+  expect((await appliance.operator('/api/pause')).until).toBeGreaterThanOrEqual(before + 3_600_000);
   await appliance.operator('/api/resume', 'POST');
   expect(await appliance.operator('/api/pause')).toEqual({
     mode: 'running',

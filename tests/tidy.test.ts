@@ -129,6 +129,28 @@ describe('layers: a planted violation of each rule is found', () => {
   });
 });
 
+/**
+ * What makes a test depend on how busy the machine is: a measured time or memory. Count events instead, or their order;
+ * what is timed is a ratio in bench/ or a test in tests/slow.
+ */
+const clocks = /performance\s*\.\s*now|hrtime|memoryUsage|VmRSS|expect\(\s*Date\.now\(\)/;
+
+test('no test of the default lane looks at a clock', () => {
+  const tests = sources.filter((file) => file.endsWith('.test.ts') && !file.startsWith('tests/slow/'));
+  expect(tests.length).toBeGreaterThan(50);
+  const found = tests.filter((file) => clocks.test(readFileSync(join(root, file), 'utf8')));
+  expect(found.filter((file) => file !== 'tests/tidy.test.ts')).toEqual([]);
+});
+
+test.each([
+  'const began = performance.now();',
+  'expect(Date.now() - began).toBeLessThan(100);',
+  'process.hrtime.bigint()',
+  'expect(process.memoryUsage().rss).toBeLessThan(1e9)',
+])('and one that did would be found: %s', (planted) => {
+  expect(planted).toMatch(clocks);
+});
+
 test('every route says what it answers, and every one with a body says what it takes', () => {
   for (const file of sources.filter(
     (path) => path.startsWith('server/routes/') && !path.endsWith('live.ts'),

@@ -112,6 +112,7 @@ async function load(checkpoint: Checkpoint): Promise<void> {
   const outOfMemory = usedMib(folder) + checkpoint.weightsMib + contextMib > cardMib - 181;
   if (outOfMemory || fault(folder, 'out_of_memory_on_load') !== null) throw new OutOfMemory();
   // From system memory it is much quicker than from disk.
+  console.log(`Loading weights from ${weights === 'ram' ? 'system memory' : 'disk'}`);
   await takes(weights === 'ram' ? checkpoint.loadMs / 5 : checkpoint.loadMs);
   allocate(folder, 'weights', checkpoint.weightsMib);
   allocate(folder, 'context', contextMib);
