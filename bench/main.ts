@@ -2,29 +2,29 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { cpuSeconds, type Program, residentMib, start, startAppliance, stop } from './gateway/programs.ts';
 import { requestsPerSecond } from './gateway/requests.ts';
 import { type StreamFigures, streams } from './gateway/streams.ts';
-import { benchConsole } from './console/console.ts';
-import { benchJobStore } from './jobs/store.ts';
-import { benchManyJobs, benchWatchers } from './jobs/served.ts';
-import { benchKeys, benchPairs, benchProof } from './money/ledger.ts';
-import { benchPriced } from './money/priced.ts';
-import { reportScheduler } from './scheduler/report.ts';
 import { printTable } from './table.ts';
 
-/* npm run bench [scheduler] [requests] [streams] [idle] [money] [jobs] [console]: ratios against a baseline of the same run, as tables. */
-const wanted = new Set(process.argv.slice(2));
-const runs = (name: string): boolean => wanted.size === 0 || wanted.has(name);
+/* npm run bench [<word>...]: ratios against a baseline of the same run, as tables; all of them without a word. */
+const benches: Readonly<Record<string, () => Promise<void>>> = {
+  scheduler: async () => (await import('./scheduler/report.ts')).reportScheduler(),
+  requests: benchRequests,
+  streams: benchStreams,
+  idle: benchIdle,
+  money: benchMoney,
+  jobs: benchJobs,
+  console: async () => (await import('./console/console.ts')).benchConsole(),
+};
+const known = Object.keys(benches);
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((word) => !known.includes(word));
 
-if (runs('scheduler')) reportScheduler();
-if (runs('requests')) await benchRequests();
-if (runs('streams')) await benchStreams();
-if (runs('idle')) await benchIdle();
-if (runs('money')) await benchMoney();
-if (runs('jobs')) {
-  benchJobStore();
-  await benchManyJobs();
-  await benchWatchers();
+if (unknown.length > 0) {
+  console.error(`There is no benchmark "${unknown.join('", "')}". These can be run: ${known.join(', ')}.`);
+  process.exitCode = 1;
+} else {
+  for (const [name, run] of Object.entries(benches))
+    if (wanted.length === 0 || wanted.includes(name)) await run();
 }
-if (runs('console')) await benchConsole();
 
 /** Upstream, bare proxy and appliance side by side; each program a process of its own. */
 async function withPrograms(
@@ -122,7 +122,21 @@ async function benchStreams(): Promise<void> {
   });
 }
 
+async function benchJobs(): Promise<void> {
+  const [{ benchJobStore }, { benchManyJobs, benchWatchers }] = await Promise.all([
+    import('./jobs/store.ts'),
+    import('./jobs/served.ts'),
+  ]);
+  benchJobStore();
+  await benchManyJobs();
+  await benchWatchers();
+}
+
 async function benchMoney(): Promise<void> {
+  const [{ benchKeys, benchPairs, benchProof }, { benchPriced }] = await Promise.all([
+    import('./money/ledger.ts'),
+    import('./money/priced.ts'),
+  ]);
   benchPairs();
   benchKeys();
   benchProof();
