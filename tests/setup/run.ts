@@ -25,7 +25,7 @@ export default function beginRun(): () => void {
     rmSync(folder, { recursive: true, force: true, maxRetries: 10 });
     if (left.length > 0)
       throw new Error(
-        `The tests left ${left.join(', ')} in the temp folder: does a program that they started still run?`,
+        `The tests left ${left.join(', ')} in the temp folder: does a program that they started still run, or did an afterAll fail?`,
       );
   };
 }
