@@ -398,10 +398,11 @@ async function restart(meanwhile: () => Promise<void> = async () => undefined): 
     const { text, image } = (await answer.json()) as Record<string, boolean>;
     return text === true && image === true;
   };
-  await Promise.all([
-    timed('engines', appliance.until(bothEngines, longMs)),
-    timed('meanwhile', meanwhile()),
-  ]);
+  const ready = appliance.until(bothEngines, longMs).catch(async (cause: unknown) => {
+    const engines = JSON.stringify(await appliance.operator('/api/engines'));
+    throw new Error(`Not both engines are ready: ${engines}`, { cause });
+  });
+  await Promise.all([timed('engines', ready), timed('meanwhile', meanwhile())]);
 }
 
 /** Starts it with an order to die. It may do so before it serves. */
@@ -503,8 +504,10 @@ async function checkUpload(id: string): Promise<void> {
 /** Every row has its file, and every file its row. */
 async function checkFiles(): Promise<void> {
   const { folder } = appliance;
-  await appliance.until(() => filesAgainstRows(folder).strange.length === 0, longMs, 50);
-  expect(filesAgainstRows(folder).missing, 'rows without files').toEqual([]);
+  let found = { missing: ['not looked yet'], strange: [''] };
+  const isTidy = (): boolean => (found = filesAgainstRows(folder)).strange.length === 0;
+  await appliance.until(isTidy, longMs, 50);
+  expect(found.missing, 'rows without files').toEqual([]);
   expect(readdirSync(join(folder, 'incoming'))).toEqual([]);
 }
 
