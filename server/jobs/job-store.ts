@@ -226,14 +226,14 @@ export class JobStore {
       .all(now);
   }
 
-  /** How many queued jobs were asked for before this one. */
-  queuedBefore(id: string): number {
+  /** The queued jobs, oldest first. */
+  queuedIds(): string[] {
     return this.#sql
-      .prepare<[string], number>(
-        "select count(*) from jobs indexed by jobs_open where finished_at is null and state = 'queued' and id < ?",
+      .prepare<[], string>(
+        "select id from jobs indexed by jobs_open where finished_at is null and state = 'queued' order by id",
       )
       .pluck()
-      .get(id) as number;
+      .all();
   }
 
   /** What the latest that succeeded took of the GPU, each; null when there are none. */

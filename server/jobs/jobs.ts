@@ -17,6 +17,7 @@ import { type Actual, type PricedWork, priceOf, workDone } from '../offers/price
 import type { UsageStore } from '../usage/usage-store.ts';
 import { type Feature, type JobContext, uploadsOf } from './feature.ts';
 import { type JobChange, type JobRecord, type JobStore, Overtaken } from './job-store.ts';
+import { QueuePlaces } from './queue-places.ts';
 import { type ResultParts, StepResults } from './results.ts';
 import { isFinal, type JobEvent } from './states.ts';
 
@@ -91,8 +92,11 @@ export class Jobs {
   /** Of the latest jobs that succeeded; read anew when it is asked for after one more did. */
   #meanGpuMs: number | null = null;
 
+  readonly #places: QueuePlaces;
+
   constructor(parts: JobParts) {
     this.#parts = parts;
+    this.#places = new QueuePlaces(() => parts.store.queuedIds());
   }
 
   /** Takes up what an earlier run of the appliance left, and begins. No job stays running without a worker (J3). */
@@ -156,7 +160,7 @@ export class Jobs {
     const hasModel = this.#parts.gpu.model(job.model) !== undefined;
     const pauseMs = (job.notBefore ?? 0) - Date.now();
     if (hasModel && pauseMs > 0) return { position: 1, etaMs: pauseMs, reason: 'engine_unavailable' };
-    const before = this.#parts.store.queuedBefore(job.id);
+    const before = this.#places.before(job.id, performance.now());
     return {
       position: before + 1,
       etaMs: hasModel ? this.#etaMs(before) : null,
