@@ -25,6 +25,7 @@ import { Company } from './accounts/company.ts';
 import { InvitationStore } from './accounts/invitation-store.ts';
 import { MailLimit } from './accounts/mail-limit.ts';
 import { MailedTokens } from './accounts/mailed-tokens.ts';
+import { PasswordAttempts } from './accounts/password-attempts.ts';
 import { Passwords } from './accounts/passwords.ts';
 import { Recovery } from './accounts/recovery.ts';
 import { Registration } from './accounts/registration.ts';
@@ -635,6 +636,7 @@ async function openAccounts(parts: {
   const { config, folder, db, offers, files, ledger, writes, logger, closers } = parts;
   if (!Object.hasOwn(offers.plans, config.accounts.plan))
     throw new InvalidValue('config.json', 'accounts.plan', `is "${config.accounts.plan}", which is no plan`);
+  const secret = installSecret(join(folder, 'session-secret'));
   const tenants = new TenantStore(db, offers);
   const keys = new KeyStore(db, (error) => logger.error({ err: error }, 'times of use were not written'));
   closers.push(() => keys.close());
@@ -651,7 +653,7 @@ async function openAccounts(parts: {
     tenants,
     keys,
     users: new UserStore(db),
-    sessions: new SessionStore(db),
+    sessions: new SessionStore(db, secret),
     invitations: new InvitationStore(db),
     mailedTokens: new MailedTokens(db),
     mailLimit: new MailLimit(),
@@ -660,7 +662,8 @@ async function openAccounts(parts: {
     ledger,
     offers,
     passwords: new Passwords(),
-    accessTokens: new AccessTokens(installSecret(join(folder, 'session-secret'))),
+    attempts: new PasswordAttempts(),
+    accessTokens: new AccessTokens(secret),
     directory: new Directory({ db, files, tenants, keys }),
   };
 }

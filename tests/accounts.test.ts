@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type Answer, passwordOf, type Person, TestAppliance } from './appliance.ts';
@@ -51,6 +52,23 @@ async function enrol(email = newEmail(), more: object = {}): Promise<Person> {
 const login = (email: string, with_ = passwordOf(email)): Promise<Answer> =>
   auth('login', { email, password: with_ });
 
+/** Signs in from another address of this machine; the status. */
+function loginFrom(localAddress: string, email: string, with_: string): Promise<number> {
+  const { hostname, port } = new URL(appliance.tenantUrl);
+  return new Promise((resolve, reject) => {
+    const headers = { 'content-type': 'application/json' };
+    request(
+      { hostname, port, localAddress, path: '/api/v1/auth/login', method: 'POST', headers },
+      (response) => {
+        response.resume();
+        resolve(response.statusCode ?? 0);
+      },
+    )
+      .on('error', reject)
+      .end(JSON.stringify({ email, password: with_ }));
+  });
+}
+
 describe('registration', () => {
   test('answers with a token, the user and the first key; credits to begin with are there', async () => {
     const ann = await enrol(newEmail(), { company: 'Acme' });
@@ -73,7 +91,7 @@ describe('registration', () => {
     ['no e-mail address', { email: 'nobody' }, 'email'],
     ['an address with a line end', { email: 'a@b.test\r\nbcc: x@y.test' }, 'email'],
     ['a short password', { password: 'short' }, 'password'],
-    ['a password of a megabyte', { password: 'x'.repeat(1024 * 1024) }, 'password'],
+    ['a password of ten thousand characters', { password: 'x'.repeat(10_000) }, 'password'],
     ['a name of nothing', { name: ' ' }, 'name'],
     ['F41: a name that turns the line around', { name: 'Ann\u202egnp.exe' }, 'name'],
     ['F42: a name with a line end', { name: 'Ann\nadmin' }, 'name'],
@@ -208,6 +226,45 @@ describe('A6: signing in', () => {
     expect((await login((await enrol()).email)).status).toBe(200);
   });
 
+  test('S10: who has a session may guess the password as little, and loses the session', async () => {
+    const ann = await enrol();
+    const guess = (method: string, path: string, body: object) =>
+      appliance.call(method, path, { as: ann.token, body });
+    const wrong = 'not the password';
+    const answers: Answer[] = [];
+    for (let i = 0; i < 4; i += 1) {
+      answers.push(
+        await guess('POST', '/api/v1/users/password', { current: wrong, password }),
+        await guess('DELETE', '/api/v1/account', { password: wrong }),
+        await guess('DELETE', '/api/v1/company', { password: wrong }),
+      );
+    }
+    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 401));
+    expect(answers.slice(0, 9).every(({ code }) => code === 'invalid_credentials')).toBe(true);
+    expect(answers.slice(9).every(({ code }) => code === 'invalid_session')).toBe(true);
+    expect((await auth('refresh', { refreshToken: ann.refreshToken })).status).toBe(401);
+    // They count as those of the sign-in do.
+    expect((await login(ann.email)).status).toBe(429);
+  });
+
+  test('S12: an account that strangers guess at opens for its owner, and by a reset for everybody', async () => {
+    const ann = await enrol();
+    for (let start = 1; start <= 100; start += 20) {
+      await Promise.all(
+        Array.from({ length: 20 }, (_, i) =>
+          loginFrom(`127.0.1.${start + i}`, ann.email, 'not the password'),
+        ),
+      );
+    }
+    // From where the account was made, from elsewhere, and from elsewhere after a reset.
+    expect((await login(ann.email)).status).toBe(200);
+    expect(await loginFrom('127.0.2.1', ann.email, passwordOf(ann.email))).toBe(429);
+    await auth('forgot-password', { email: ann.email });
+    const token = await mailed(ann.email);
+    expect((await auth('reset-password', { token, password })).status).toBe(200);
+    expect(await loginFrom('127.0.2.1', ann.email, password)).toBe(200);
+  });
+
   test('a flood of sign-ins does not hold others up', async () => {
     const ann = await enrol();
     const flood = Array.from({ length: 60 }, () => login(newEmail(), 'not the password'));
@@ -242,8 +299,28 @@ test('A7: one address has a hundred calls, whatever it writes into its headers',
     '/API/v1/auth/forgot-password',
     '//api/v1/auth/forgot-password',
   ])
-    expect((await other.call('POST', path, { body: { email: newEmail() } })).status, path).toBe(404);
+    // No route, or the same one with the same count.
+    expect([404, 429], path).toContain(
+      (await other.call('POST', path, { body: { email: newEmail() } })).status,
+    );
   await other.stop();
+});
+
+test('S16: an invitation does not tell whether its address has an account, and withdrawing one takes no other mail', async () => {
+  const [ann, bob] = [await enrol(newEmail(), { company: 'Acme' }), await enrol()];
+  const invite = (email: string) =>
+    appliance.call('POST', '/api/v1/company/invitations', { as: ann.token, body: { email } });
+  const known = await invite(bob.email);
+  const unknown = await invite(newEmail());
+  expect([known.status, unknown.status]).toEqual([201, 201]);
+  expect(Object.keys(known.data)).toEqual(Object.keys(unknown.data));
+  expect((await invite(ann.email)).status).toBe(409);
+  // Bob has lost his password meanwhile.
+  await auth('forgot-password', { email: bob.email });
+  const token = await mailed(bob.email);
+  const path = `/api/v1/company/invitations/${known.data.id}`;
+  expect((await appliance.call('DELETE', path, { as: ann.token })).status).toBe(200);
+  expect(await mailed(bob.email)).toBe(token);
 });
 
 describe('a lost password', () => {

@@ -9,6 +9,7 @@ import type { AccessTokens } from './access-token.ts';
 import type { InvitationStore } from './invitation-store.ts';
 import type { MailedTokens } from './mailed-tokens.ts';
 import type { MailLimit } from './mail-limit.ts';
+import type { PasswordAttempts } from './password-attempts.ts';
 import type { Passwords } from './passwords.ts';
 import type { SessionStore } from './session-store.ts';
 import type { UserStore } from './user-store.ts';
@@ -37,6 +38,7 @@ export interface AccountDeps {
   readonly ledger: Ledger;
   readonly offers: Offers;
   readonly passwords: Passwords;
+  readonly attempts: PasswordAttempts;
   readonly accessTokens: AccessTokens;
   readonly directory: Directory;
 }

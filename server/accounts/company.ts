@@ -39,7 +39,9 @@ export class Company {
     const email = checkedEmail(wish.email);
     if (plan !== null && !Object.hasOwn(offers.plans, plan))
       throw new ApiError('invalid_request', `There is no plan "${plan}".`, { param: 'plan' });
-    if (users.byEmail(email))
+    const existing = users.byEmail(email);
+    // Who is in their own company administrators see anyway; whether a stranger has an account is nobody's business.
+    if (existing && (actor.kind === 'operator' || existing.tenant === tenant))
       throw new ApiError('conflict', 'There is an account with this e-mail address already.', {
         param: 'email',
       });
@@ -54,7 +56,9 @@ export class Company {
         tenant,
         to: email,
         subject: 'You are invited to Kilnhouse',
-        text: `To accept, send this token as "invitation" with your name and password to POST /api/v1/auth/register within two weeks:\n\n${made.token}\n`,
+        text: existing
+          ? 'Somebody invites you to their company on Kilnhouse. There is an account with this address already, and an account belongs to one company: have the invitation sent to another address of yours, or delete the account first.'
+          : `To accept, send this token as "invitation" with your name and password to POST /api/v1/auth/register within two weeks:\n\n${made.token}\n`,
       });
       audit.add(actor, {
         action: 'invitation.create',
@@ -70,7 +74,8 @@ export class Company {
     const { invitations, outbox, audit, ledger } = this.#deps;
     ledger.atomically(() => {
       invitations.remove(invitation.id);
-      outbox.removeTo(invitation.email);
+      // Others write to that address, too.
+      outbox.removeFrom(invitation.tenant, invitation.email);
       audit.add(actor, { action: 'invitation.remove', target: invitation.id, tenant: invitation.tenant });
     });
   }

@@ -68,16 +68,45 @@ export class Recovery {
     actor: Actor,
   ): Promise<void> {
     const { passwords, ledger, directory } = this.#deps;
-    await this.demandPassword(user, current);
+    await this.demandPassword(user, session, current, actor);
     const passwordHash = await passwords.hash(next);
     ledger.atomically(() => this.#set(user, { passwordHash }, session, actor));
     directory.changed();
   }
 
-  /** Throws unless it is the person's password. */
-  async demandPassword(user: UserRecord, password: string): Promise<void> {
-    if (await this.#deps.passwords.check(user.passwordHash, password)) return;
+  /**
+   * Throws unless it is the person's password. Whoever has a session may guess as little as somebody who signs in, and
+   * loses it after ten wrong ones.
+   */
+  async demandPassword(user: UserRecord, session: string, password: string, actor: Actor): Promise<void> {
+    const { passwords, attempts, sessions } = this.#deps;
+    const { email, passwordHash } = user;
+    const address = actor.address ?? 'unknown';
+    const isKnownAddress = sessions.isKnown(user.id, address);
+    const succeeded = attempts.begin({ email, passwordHash, address, isKnownAddress });
+    if (await passwords.check(passwordHash, password)) return succeeded();
+    if (attempts.endsSession(session)) {
+      this.#endSession(user, session, actor);
+      throw new ApiError(
+        'invalid_session',
+        'The password was wrong too often, and the session has ended. Sign in again.',
+      );
+    }
     throw new ApiError('invalid_credentials', 'The password is wrong.', { param: 'password' });
+  }
+
+  #endSession(user: UserRecord, session: string, actor: Actor): void {
+    const { sessions, audit, ledger, directory } = this.#deps;
+    ledger.atomically(() => {
+      sessions.end(session);
+      audit.add(actor, {
+        action: 'session.end',
+        target: session,
+        tenant: user.tenant,
+        reason: 'wrong passwords',
+      });
+    });
+    directory.changed();
   }
 
   #set(

@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto';
 import type { Database } from 'better-sqlite3';
 import { limits } from '../contract/limits.ts';
 import { newId } from '../db/ids.ts';
@@ -19,13 +20,16 @@ export interface SessionRecord {
 /**
  * Sessions and their refresh tokens. A refresh token is good once and gives the next one; one that comes a second
  * time was stolen, by whichever of the two came, and ends the session. Two tabs that refresh at the same moment are
- * forgiven.
+ * forgiven: both get the same next token, so that there is never a second branch that nobody would miss.
  */
 export class SessionStore {
   readonly #db: Database;
+  readonly #secret: Uint8Array;
 
-  constructor(db: Database) {
+  /** `secret` is that of this installation: what follows on a token can be told by us alone. */
+  constructor(db: Database, secret: Uint8Array) {
     this.#db = db;
+    this.#secret = secret;
   }
 
   /** Begins a session; the refresh token can be seen only here. */
@@ -38,7 +42,9 @@ export class SessionStore {
           'insert into sessions (id, user, created_at, expires_at, address, agent) values (?, ?, ?, ?, ?, ?)',
         )
         .run(session, user, now, now + limits.session.refreshMs, address, agent?.slice(0, 200) ?? null);
-      return { session, refreshToken: this.#issue(session) };
+      const refreshToken = secretToken();
+      this.#keep(refreshToken, session);
+      return { session, refreshToken };
     })();
   }
 
@@ -48,8 +54,8 @@ export class SessionStore {
       .transaction(() => {
         const now = Date.now();
         const found = this.#db
-          .prepare<[string, number], { session: string; used_at: number | null }>(
-            `select token.session, token.used_at from refresh_tokens token
+          .prepare<[string, number], { session: string; used_at: number | null; created_at: number }>(
+            `select token.session, token.used_at, session.created_at from refresh_tokens token
                join sessions session on session.id = token.session
              where token.hash = ? and session.ended_at is null and session.expires_at > ?`,
           )
@@ -62,10 +68,19 @@ export class SessionStore {
         this.#db
           .prepare('update refresh_tokens set used_at = coalesce(used_at, ?) where hash = ?')
           .run(now, hashToken(token));
-        this.#db
-          .prepare('update sessions set expires_at = ? where id = ?')
-          .run(now + limits.session.refreshMs, found.session);
-        return { session: found.session, refreshToken: this.#issue(found.session) };
+        // However often it is refreshed, a session has an end.
+        const expiresAt = Math.min(
+          now + limits.session.refreshMs,
+          found.created_at + limits.session.absoluteMs,
+        );
+        if (expiresAt <= now) {
+          this.end(found.session);
+          return null;
+        }
+        this.#db.prepare('update sessions set expires_at = ? where id = ?').run(expiresAt, found.session);
+        const refreshToken = this.#successor(token);
+        this.#keep(refreshToken, found.session);
+        return { session: found.session, refreshToken };
       })
       .immediate();
   }
@@ -93,7 +108,14 @@ export class SessionStore {
       .all(user, Date.now());
   }
 
-  /** Forgets what ended long ago. */
+  /** Whether the person was signed in from an address before. */
+  isKnown(user: string, address: string): boolean {
+    return (
+      this.#db.prepare('select 1 from sessions where user = ? and address = ? limit 1').get(user, address) !==
+      undefined
+    );
+  }
+
   /** Removes sessions of a person, at most so many. Returns how many. */
   removeOf(user: string, most: number): number {
     return this.#db
@@ -101,8 +123,16 @@ export class SessionStore {
       .run(user, most).changes;
   }
 
+  /** Forgets what ended long ago, and refresh tokens that were used long ago; at most so many. */
   sweep(most: number): number {
-    const past = Date.now() - limits.session.refreshMs;
+    const now = Date.now();
+    const past = now - limits.session.refreshMs;
+    const tokens = this.#db
+      .prepare(
+        'delete from refresh_tokens where hash in (select hash from refresh_tokens where used_at < ? limit ?)',
+      )
+      .run(now - limits.session.usedTokenMs, most).changes;
+    if (tokens > 0) return tokens;
     return this.#db
       .prepare(
         'delete from sessions where id in (select id from sessions where expires_at < ? or ended_at < ? limit ?)',
@@ -110,11 +140,16 @@ export class SessionStore {
       .run(past, past, most).changes;
   }
 
-  #issue(session: string): string {
-    const token = secretToken();
+  /** The one token that follows on another. Whoever has that one cannot work it out. */
+  #successor(token: string): string {
+    return createHmac('sha256', this.#secret).update(`refresh token after ${token}`).digest('base64url');
+  }
+
+  #keep(token: string, session: string): void {
     this.#db
-      .prepare('insert into refresh_tokens (hash, session, created_at) values (?, ?, ?)')
+      .prepare(
+        'insert into refresh_tokens (hash, session, created_at) values (?, ?, ?) on conflict (hash) do nothing',
+      )
       .run(hashToken(token), session, Date.now());
-    return token;
   }
 }

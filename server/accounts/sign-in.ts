@@ -1,6 +1,4 @@
-import { RateWindows } from '../admission/rate-window.ts';
 import type { Actor } from '../audit/audit-log.ts';
-import { limits } from '../contract/limits.ts';
 import { ApiError } from '../http/api-error.ts';
 import type { AccountDeps } from './account-deps.ts';
 import { normaliseEmail } from './email-address.ts';
@@ -19,17 +17,21 @@ export interface SignedIn {
 /** In and out. What is wrong with a sign-in is never told apart: no such person, wrong password, disabled. */
 export class SignIn {
   readonly #deps: AccountDeps;
-  readonly #attempts = new RateWindows(limits.login.windowMs);
 
   constructor(deps: AccountDeps) {
     this.#deps = deps;
   }
 
   async login(given: { email: string; password: string }, origin: Origin, actor: Actor): Promise<SignedIn> {
-    const { users, passwords, settings, audit, tenants } = this.#deps;
+    const { users, sessions, attempts, passwords, settings, audit, tenants } = this.#deps;
     const email = normaliseEmail(given.email) ?? '';
-    const succeeded = this.#attempt(email, origin.address);
     const user = users.byEmail(email);
+    const succeeded = attempts.begin({
+      email,
+      passwordHash: user?.passwordHash ?? null,
+      address: origin.address,
+      isKnownAddress: user !== undefined && sessions.isKnown(user.id, origin.address),
+    });
     const right = await passwords.check(user?.passwordHash ?? null, given.password);
     if (!user || !right || user.disabledAt !== null) {
       const target = user?.id ?? null;
@@ -91,29 +93,5 @@ export class SignIn {
     const claims = { user: user.id, tenant: user.tenant, role: user.role, session };
     const { token, expiresAt } = await this.#deps.accessTokens.sign(claims);
     return { user, accessToken: token, accessExpiresAt: expiresAt, refreshToken };
-  }
-
-  /** Counts an attempt before it is made, so that many at once do not slip through; taken back when it succeeds. */
-  #attempt(email: string, address: string): () => void {
-    const now = performance.now();
-    const near = `${email} ${address}`;
-    const { failures, failuresAnywhere } = limits.login;
-    for (const [key, most] of [
-      [near, failures],
-      [email, failuresAnywhere],
-    ] as const) {
-      const state = this.#attempts.take(key, most, now);
-      if (!state.allowed) {
-        throw new ApiError(
-          'too_many_attempts',
-          'Too many attempts to sign in to this account. Wait, or reset the password.',
-          state,
-        );
-      }
-    }
-    return () => {
-      this.#attempts.giveBack(near, performance.now());
-      this.#attempts.giveBack(email, performance.now());
-    };
   }
 }

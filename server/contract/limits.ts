@@ -98,9 +98,13 @@ export const limits = {
   password: { minCharacters: 10, maxCharacters: 256 },
   session: {
     accessMs: 15 * 60_000,
+    /** A session that is not used ends after this time, and every session after the longer one. */
     refreshMs: 30 * 24 * 3_600_000,
+    absoluteMs: 90 * 24 * 3_600_000,
     /** Two tabs may use one refresh token within this time of each other. */
     refreshGraceMs: 10_000,
+    /** How long a refresh token that was used is remembered, so that a second use ends the session. */
+    usedTokenMs: 7 * 24 * 3_600_000,
     tokenCharacters: 2_048,
   },
   mailedToken: {

@@ -80,6 +80,12 @@ export class Outbox {
       .all(after ?? '~', limit);
   }
 
+  /** Removes messages to an address that were sent in the name of a company, or of the operator (null). */
+  removeFrom(tenant: string | null, recipient: string): number {
+    return this.#db.prepare('delete from outbox where recipient = ? and tenant is ?').run(recipient, tenant)
+      .changes;
+  }
+
   removeTo(recipient: string): number {
     return this.#db.prepare('delete from outbox where recipient = ?').run(recipient).changes;
   }

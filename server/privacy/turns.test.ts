@@ -80,7 +80,7 @@ beforeEach(() => {
     directory,
     jobs,
     history: prompts,
-    sessions: new SessionStore(db),
+    sessions: new SessionStore(db, Buffer.alloc(32)),
     mailedTokens: new MailedTokens(db),
     invitations: new InvitationStore(db),
     outbox: new Outbox({ db, transport: null, writes, onError }),

@@ -29,7 +29,7 @@ beforeEach(() => {
   tenants = new TenantStore(db, offers);
   keys = new KeyStore(db, () => undefined);
   users = new UserStore(db);
-  sessions = new SessionStore(db);
+  sessions = new SessionStore(db, Buffer.alloc(32));
   files = new FileTenants();
   directory = new Directory({ db, files, tenants, keys });
   tenant = tenants.create({ name: 'Acme', plan: 'pro' }).id;

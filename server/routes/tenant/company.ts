@@ -211,8 +211,8 @@ export const companyRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
       },
     },
     async (request, reply) => {
-      const { user } = personOf(deps, request);
-      await recovery.demandPassword(user, request.body.password);
+      const { user, session } = personOf(deps, request);
+      await recovery.demandPassword(user, session, request.body.password, actorOf(request));
       await eraseCompany(deps, user.tenant, actorOf(request));
       clearCookies(deps, reply);
       return success(null, 'The company is deleted.');

@@ -156,8 +156,8 @@ export const userRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, dep
       },
     },
     async (request, reply) => {
-      const { user } = personOf(deps, request);
-      await recovery.demandPassword(user, request.body.password);
+      const { user, session } = personOf(deps, request);
+      await recovery.demandPassword(user, session, request.body.password, actorOf(request));
       company.demandRemovable(user);
       await erasePerson(deps, user, actorOf(request));
       clearCookies(deps, reply);
