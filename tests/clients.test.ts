@@ -1,3 +1,4 @@
+import { AzureOpenAI } from 'openai';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { TestAppliance } from './appliance.ts';
@@ -157,6 +158,151 @@ describe('case 17: pictures', () => {
       body: form,
     });
     expect([response.status, response.headers.get(ignoredHeader)]).toEqual([200, 'quality, colour']);
+  });
+});
+
+/** Bodies of real programs, recorded (the first six) or as their sources have them; beside model and text. */
+const programs: [string, string, object, string | null][] = [
+  [
+    'AI SDK, openai-compatible, streamed',
+    '/v1/chat/completions',
+    { stream: true, stream_options: { include_usage: true } },
+    null,
+  ],
+  [
+    'AI SDK, openai, with its options',
+    '/v1/chat/completions',
+    {
+      logprobs: true,
+      top_logprobs: 0,
+      user: 'u',
+      parallel_tool_calls: false,
+      verbosity: 'low',
+      store: true,
+      metadata: { a: 'b' },
+      reasoning_effort: 'low',
+      prompt_cache_key: 'x',
+      prompt_cache_retention: '24h',
+      safety_identifier: 's',
+    },
+    'user, verbosity, store, metadata, prompt_cache_key, prompt_cache_retention, safety_identifier',
+  ],
+  [
+    'AI SDK, a completion',
+    '/v1/completions',
+    { prompt: 'user:\nhi\n\nassistant:\n', stop: ['\nuser:'] },
+    null,
+  ],
+  ['LangChain, a completion', '/v1/completions', { prompt: ['2+2?'], n: 1, stream: false }, null],
+  [
+    'LangChain, a chat',
+    '/v1/chat/completions',
+    { stream: false, logprobs: true, top_logprobs: 2, stop: ['x'], top_k: 5, service_tier: 'auto' },
+    'service_tier',
+  ],
+  [
+    'LangChain, tools',
+    '/v1/chat/completions',
+    {
+      stream: false,
+      tool_choice: 'auto',
+      tools: [
+        {
+          type: 'function',
+          function: {
+            name: 'w',
+            strict: true,
+            parameters: {
+              type: 'object',
+              properties: { c: { type: 'string' } },
+              required: ['c'],
+              additionalProperties: false,
+            },
+          },
+        },
+      ],
+    },
+    null,
+  ],
+  [
+    'Continue, while one types',
+    '/v1/completions',
+    { prompt: 'const a = ', suffix: ';\n', stop: ['\n\n'], temperature: 0.01, stream: true },
+    null,
+  ],
+  [
+    'Cline',
+    '/v1/chat/completions',
+    {
+      temperature: 0,
+      stream: true,
+      stream_options: { include_usage: true },
+      max_tokens: -1,
+      reasoning_effort: null,
+    },
+    null,
+  ],
+  [
+    'SillyTavern, a completion',
+    '/v1/completions',
+    {
+      prompt: 'x',
+      max_new_tokens: 9,
+      typical_p: 1,
+      typical: 1,
+      min_p: 0,
+      repetition_penalty: 1,
+      top_k: -1,
+      seed: -1,
+      stopping_strings: ['a'],
+      stop: ['a'],
+      ignore_eos: false,
+      n_predict: 9,
+      num_ctx: 9,
+      mirostat_mode: 0,
+    },
+    'max_new_tokens, typical, stopping_strings, ignore_eos, n_predict, num_ctx, mirostat_mode',
+  ],
+  [
+    'a client that writes whatever it knows',
+    '/v1/chat/completions',
+    {
+      tools: [],
+      tool_choice: 'none',
+      functions: null,
+      stop: null,
+      seed: null,
+      n: null,
+      stream_options: null,
+      response_format: { type: 'text' },
+      max_completion_tokens: null,
+      modalities: ['text'],
+    },
+    null,
+  ],
+];
+
+describe('programs', () => {
+  test.each(programs)('%s', async (_, path, body, ignored) => {
+    const { model, messages, max_tokens: most } = chat;
+    const asked =
+      path === '/v1/completions' ? { model, max_tokens: most } : { model, messages, max_tokens: most };
+    const answer = await post(path, { ...asked, ...body });
+    expect([answer.status, answer.headers.get(ignoredHeader)], answer.text).toEqual([200, ignored]);
+  });
+
+  test('Azure’s client', async () => {
+    const azure = new AzureOpenAI({
+      endpoint: appliance.tenantUrl,
+      apiKey: appliance.key,
+      apiVersion: '2024-10-21',
+      maxRetries: 0,
+    });
+    const { choices } = await azure.chat.completions.create({
+      model: chat.model,
+      messages: [{ role: 'user', content: 'hello' }],
+    });
+    expect(choices[0]?.message.content).toContain('demo stand-in');
   });
 });
 

@@ -357,7 +357,7 @@ test('T3: what is sent is what the schema knows, on every route that takes a bod
     'POST /api/v1/api-keys': { name: 'k' },
     'POST /api/v1/payments/create-checkout': { package: 'starter' },
     'POST /generate-text': { prompt: 'x' },
-    'POST /v1/chat/completions': { model: 'demo-chat-3b', messages: [{ role: 'user', content: 'x' }] },
+    'POST /api/v1/inference': { model: 'demo-chat-3b', messages: [{ role: 'user', content: 'x' }] },
   };
   for (const [route, body] of Object.entries(bodies)) {
     for (const [name, value] of Object.entries(extra)) {
@@ -366,4 +366,9 @@ test('T3: what is sent is what the schema knows, on every route that takes a bod
       expect([status, code], `${route} with ${name}`).toEqual([400, 'invalid_request']);
     }
   }
+  // OpenAI's routes take what they do not know, leave it out, and say so.
+  const chat = { model: 'demo-chat-3b', messages: [{ role: 'user', content: 'x' }] };
+  const { status, headers } = await call('POST /v1/chat/completions', '', bob.token, { ...chat, ...extra });
+  expect(status).toBe(200);
+  expect(headers.get('x-kilnhouse-ignored-fields')).toBe(Object.keys(extra).join(', '));
 });

@@ -223,6 +223,18 @@ test('W5: five hundred names that try to be somewhere else are names, and nothin
     expect(name).toMatch(/^[0-9a-f]{32}\/[0-9a-f]{32}\/upl_[0-9a-f]{32}$/);
 });
 
+test('D21: a name keeps the joiners of an emoji, and never ends in half a character', async () => {
+  const bytes = await picture('png', { width: 64, height: 64 });
+  const names = ['👨‍👩‍👧.png', `${'x'.repeat(199)}😀`];
+  const { data } = await appliance.upload(
+    ann.key,
+    names.map((name) => ({ name, bytes })),
+    '/api/v1/upload/batch',
+  );
+  expect(data.map(({ name }: { name: string }) => name)).toEqual(['👨‍👩‍👧.png', 'x'.repeat(199)]);
+  for (const { url } of data) expect((await fetch(url)).status).toBe(200);
+});
+
 test('W5: ids and files in paths are looked up, never opened', async () => {
   const { data } = await send(await picture());
   const [, , group] = new URL(data.url).pathname.split('/');

@@ -159,7 +159,7 @@ export const CompletionBody = Type.Object(
     ...sampling,
     best_of: One('One answer is made at a time.'),
     echo: Flag,
-    logprobs: Type.Optional(Type.Integer({ minimum: 0, maximum: 5 })),
+    logprobs: Type.Optional(Type.Integer({ minimum: 0, maximum: 20 })),
     suffix: Type.Optional(Type.String({ maxLength: limits.promptCharacters })),
   },
   openBody,

@@ -144,5 +144,5 @@ function shownName(name: string): string {
   const last = name.split(/[/\\]/).at(-1) ?? '';
   // Joiners hold an emoji or a word together; half a character would not be one.
   const plain = last.replaceAll(/(?![\u200c\u200d])[\p{C}"<>:|?*]/gu, '').trim();
-  return Array.from(plain).slice(0, limits.upload.nameCharacters).join('') || 'picture';
+  return plain.slice(0, limits.upload.nameCharacters).replace(/\p{Cs}$/u, '') || 'picture';
 }

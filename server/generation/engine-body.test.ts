@@ -26,6 +26,12 @@ test('stream_options go with a stream only', () => {
   expect(engineChat({ ...chat, ...options, stream: true })).toEqual({ ...chat, ...options, stream: true });
 });
 
+test('a choice of tools goes with tools only', () => {
+  const choice = { tool_choice: 'auto', parallel_tool_calls: false };
+  expect(engineChat({ ...chat, ...choice })).toEqual(chat);
+  expect(engineChat({ ...chat, ...choice, tools: [{}] })).toEqual({ ...chat, ...choice, tools: [{}] });
+});
+
 test('messages are as chat templates know them', () => {
   const messages = [
     { role: 'developer', content: 'be brief' },

@@ -13,6 +13,11 @@ export function engineChat(given: ChatBody): EngineChat {
   const { enable_thinking: shortForm, thinking, chat_template_kwargs: values, ...body } = given;
   const isOn = shortForm ?? (thinking && thinking.type !== 'auto' ? thinking.type === 'enabled' : undefined);
   const template = { ...(isOn !== undefined && { enable_thinking: isOn }), ...values };
+  if (!body.tools) {
+    // Engines refuse a choice among no tools.
+    delete body.tool_choice;
+    delete body.parallel_tool_calls;
+  }
   return {
     ...engineSampling(ChatBody, body),
     messages: body.messages.map(engineMessage),

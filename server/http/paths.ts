@@ -1,14 +1,21 @@
-const facesOfPrograms = /^\/(?:v1|api|generate-text|generate-image)(?:\/|$)/;
+/** Azure's form of a path: its clients say the model in the body as well. */
+const azure = /^\/(?:openai|v1|openai\/v1)\/deployments\/[^/]+(?=\/)|^\/openai\/v1(?=\/)/;
+const facesOfPrograms = /^\/(?:v1|generate-text|generate-image)(?:\/|$)/;
 
 /**
- * A URL as it was meant: base URLs end in a slash or not, and clients put another before their path. Applies to the
- * routes for programs; pages and files keep their addresses to the letter.
+ * A URL as it was meant: base URLs end in a slash or not, clients put another before their path, and Azure's have a
+ * prefix of their own. Applies to the routes of OpenAI and the simple ones. Pages and files keep their addresses to the
+ * letter, and so do the platform's routes: there an id that was left out must not become the whole collection
+ * (`DELETE /api/v1/history/`).
  */
 export function tidyUrl(url: string): string {
   const end = url.indexOf('?');
   const path = end < 0 ? url : url.slice(0, end);
-  if (!path.includes('//') && !path.endsWith('/')) return url;
-  const tidy = path.replaceAll(/\/{2,}/g, '/').replace(/(?<=.)\/$/, '');
+  if (!path.includes('//') && !path.endsWith('/') && !azure.test(path)) return url;
+  const tidy = path
+    .replaceAll(/\/{2,}/g, '/')
+    .replace(/(?<=.)\/$/, '')
+    .replace(azure, '/v1');
   return facesOfPrograms.test(tidy) ? tidy + (end < 0 ? '' : url.slice(end)) : url;
 }
 

@@ -6,7 +6,10 @@ import { mostTokensOf, textWork } from '../../generation/text.ts';
 import type { Feature } from '../../jobs/feature.ts';
 
 const { stream: _, stream_options: __, ...fields } = ChatBody.properties;
-const Body = Type.Object(fields, { additionalProperties: false });
+const NoStream = Type.Literal(false, {
+  'x-why': 'A job is not streamed. Watch GET /api/v1/jobs/{id}/events.',
+});
+const Body = Type.Object({ ...fields, stream: Type.Optional(NoStream) }, { additionalProperties: false });
 type Input = Static<typeof Body>;
 
 /** A chat whose answer one comes back for: one step, with the engine's answer as its result. */
@@ -22,7 +25,10 @@ export const inference: Feature<Input> = {
     return { prompts, work: () => textWork(model, prompts, mostTokensOf(input)) };
   },
   // As the engine takes it, with the bound that its price was held for.
-  prepare: (input) => ({ ...engineChat(input), max_tokens: mostTokensOf(input) }),
+  prepare: (input) => {
+    const { stream: _, stream_options: __, ...asked } = engineChat(input);
+    return { ...asked, max_tokens: mostTokensOf(input) };
+  },
   run: (input, { step, text }) =>
     step('answer', async (results) => {
       const { body, usage } = await text({ endpoint: 'chat/completions', body: input });
