@@ -3,6 +3,8 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { DurableWrites } from '../db/durable-writes.ts';
 import { openDatabase } from '../db/open.ts';
+import { UserStore } from '../accounts/user-store.ts';
+import { ErasureStore } from '../privacy/erasure-store.ts';
 import { HistoryStore } from '../history/history-store.ts';
 import { ApiError, asApiError } from '../http/api-error.ts';
 import { ClientGone } from '../http/held-reply.ts';
@@ -29,6 +31,7 @@ let directory: Directory;
 let admission: Admission;
 let usage: UsageStore;
 let writes: DurableWrites;
+let tenants: TenantStore;
 let tenant = '';
 const problems: unknown[] = [];
 
@@ -37,7 +40,7 @@ beforeEach(() => {
   offers = new Offers(db);
   ledger = new Ledger(db);
   keys = new KeyStore(db, () => undefined);
-  const tenants = new TenantStore(db, offers);
+  tenants = new TenantStore(db, offers);
   directory = new Directory({ db, files: new FileTenants(), tenants, keys });
   usage = new UsageStore(db, () => undefined);
   const vault = new Vault(Buffer.alloc(32, 1));
@@ -224,6 +227,32 @@ test('L11, L4: whatever part of an ending can never be written, the hold is reso
   expect(proveLedger(db).faults).toEqual([]);
 });
 
+test('11: prompts of a person, or a company, that is forgotten while its request runs are not kept', () => {
+  grant(1_000);
+  const kept = () => db.prepare('select count(*) from history').pluck().get();
+  const users = new UserStore(db);
+  const about = { tenant, role: 'member', passwordHash: 'x', emailVerifiedAt: null } as const;
+  const [ann, bob] = ['ann', 'bob'].map((name) => users.create({ ...about, name, email: `${name}@x.test` }));
+  tenants.change(tenant, { history: 'encrypted' });
+  const ask = (createdBy: string | null) => admission.admit(identity({ createdBy }), pictures());
+  const [gone, leaving, stays] = [ask(ann?.id ?? ''), ask(bob?.id ?? ''), ask(null)];
+  new ErasureStore(db).begin({ id: bob?.id ?? '', tenant, kind: 'person', actor: {} as never });
+  users.remove(ann?.id ?? '');
+  for (const ticket of [gone, leaving]) ticket?.settle({ images: 1 }, timings);
+  expect(kept()).toBe(0);
+  stays?.settle({ images: 1 }, timings);
+  expect(kept()).toBe(1);
+  const last = ask(null);
+  const other = ask(null);
+  tenants.change(tenant, { history: 'none' });
+  last.settle({ images: 1 }, timings);
+  tenants.remove(tenant);
+  other.settle({ images: 1 }, timings);
+  expect(kept()).toBe(0);
+  expect(writes.status()).toEqual({ waiting: 0, waitingSince: null, lost: {} });
+  expect(problems).toEqual([]);
+});
+
 test('L11: a shutdown ends what runs, gives back what was held, and lets nothing more in', () => {
   grant(20);
   const ended: string[] = [];
@@ -235,6 +264,51 @@ test('L11: a shutdown ends what runs, gives back what was held, and lets nothing
   ticket.void(new ClientGone(), { images: 1 }, timings);
   expect(ledger.balance(tenant).posted).toBe(20);
   expect(codeOf(() => admission.admit(identity(), pictures()))).toBe('shutting_down');
+});
+
+test('A1: who lost the right since it was let in is not admitted, nor given a price, nor a job', () => {
+  grant(20);
+  const ends: [string, (who: Identity) => void][] = [
+    ['invalid_api_key', ({ id }) => keys.revoke(id)],
+    ['tenant_disabled', () => tenants.change(tenant, { suspendedAt: Date.now() })],
+  ];
+  for (const [code, end] of ends) {
+    const who = identity();
+    end(who);
+    expect(codeOf(() => admission.admit(who, pictures()))).toBe(code);
+    expect(codeOf(() => admission.quote(who, pictures()))).toBe(code);
+    expect(codeOf(() => admission.admitJobs(who, [{ id: 'j', wish: pictures() }], () => undefined))).toBe(
+      code,
+    );
+  }
+  expect(ledger.balance(tenant).held).toBe(0);
+});
+
+test('A1: rights that were taken since are looked at as they are now', () => {
+  grant(20);
+  const who = identity();
+  db.prepare(`update api_keys set models = '["other"]' where id = ?`).run(who.id);
+  expect(codeOf(() => admission.admit(who, pictures()))).toBe('model_not_in_plan');
+});
+
+test('A1: a key that is revoked before anybody listens ends the work as soon as somebody does', () => {
+  grant(20);
+  const who = identity();
+  const ticket = admission.admit(who, pictures());
+  keys.revoke(who.id);
+  directory.changed();
+  const ended: string[] = [];
+  ticket.onRevoked(({ code }) => ended.push(code));
+  expect(ended).toEqual(['invalid_api_key']);
+});
+
+test('requests that wait for engines hold a place, and are counted', async () => {
+  tenants.change(tenant, { overrides: { concurrent: 2, queued: 1 } });
+  const who = identity();
+  const wait = new Promise<void>(() => undefined);
+  for (let count = 0; count < 3; count += 1) void admission.whileOpen(who, () => wait);
+  await expect(admission.whileOpen(who, () => wait)).rejects.toMatchObject({ code: 'concurrency_exceeded' });
+  expect(admission.open(tenant)).toBe(3);
 });
 
 test('A1: a key that expires while its work runs ends it', async () => {

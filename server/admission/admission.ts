@@ -12,6 +12,7 @@ import { InsufficientCredits, type Ledger } from '../ledger/ledger.ts';
 import type { Offers } from '../offers/offers.ts';
 import { type Actual, type PricedWork, priceOf, type Prices, workDone } from '../offers/prices.ts';
 import type { Directory } from '../tenants/directory.ts';
+import { demandCurrent } from '../tenants/demand-current.ts';
 import { type Identity, mayUseFeature, mayUseModel, type Tenant } from '../tenants/tenant.ts';
 import type { Feature, UsageRow, UsageStore } from '../usage/usage-store.ts';
 import type { PlanWindows } from './plan-windows.ts';
@@ -62,6 +63,8 @@ export interface Ticket {
 interface Open {
   /** Stops looking whether its key is still good. */
   readonly unwatch: () => void;
+  /** Whether the right to it was lost. */
+  isRevoked: boolean;
   /** Ends the work. */
   end: ((reason: ApiError) => void) | null;
   /** Closes the books on it, whether or not the work has ended yet. */
@@ -121,14 +124,15 @@ export class Admission {
   }
 
   /** Lets work in, or throws an ApiError that says which limit it met. */
-  admit(identity: Identity, wish: Wish): Ticket {
+  admit(asked: Identity, wish: Wish): Ticket {
     if (this.#isClosed) throw shuttingDown();
-    const { tenant } = identity;
     const id = randomUUID();
     const { prices } = this.#offers;
+    let identity = asked;
     try {
+      identity = demandCurrent(asked);
+      const { tenant } = identity;
       this.#checkRights(identity, wish);
-      this.countRequest(tenant);
       this.#checkConcurrency(tenant);
       this.#checkPolicy(tenant, wish.prompts);
       this.#windows.demand('images', tenant, wish.images ?? 0);
@@ -143,11 +147,11 @@ export class Admission {
   }
 
   /**
-   * Lets in work that goes on by itself, as one request however much it is, all of it or nothing: `write` puts it down
+   * Lets in work that goes on by itself, all of it or nothing: `write` puts it down
    * with what is held for each, in one transaction. Throws like `admit`; how it ends is written by whoever does it.
    */
   admitJobs(
-    identity: Identity,
+    asked: Identity,
     works: readonly { readonly id: string; readonly wish: Wish }[],
     write: (creditsHeld: readonly number[], prices: Prices) => void,
   ): void {
@@ -155,9 +159,10 @@ export class Admission {
     const { prices } = this.#offers;
     // Which of them it is about, should one be refused.
     let current = works[0];
+    let identity = asked;
     try {
+      identity = demandCurrent(asked);
       for (current of works) this.#checkRights(identity, current.wish);
-      this.countRequest(identity.tenant);
       for (current of works) this.#checkPolicy(identity.tenant, current.wish.prompts);
       const images = works.reduce((sum, { wish }) => sum + (wish.images ?? 0), 0);
       this.#windows.demand('images', identity.tenant, images);
@@ -179,19 +184,18 @@ export class Admission {
   }
 
   /**
-   * Throws what `admit` would throw for rights, rate and concurrency, and counts nothing: before work that has to be done
-   * to know what is asked for.
+   * Throws what `admit` would throw for rights and concurrency: before work that has to be done to know what is asked
+   * for.
    */
-  demandMayAsk(identity: Identity, wish: Pick<Wish, 'feature' | 'model'>): void {
-    const { tenant } = identity;
+  demandMayAsk(asked: Identity, wish: Pick<Wish, 'feature' | 'model'>): void {
+    const identity = demandCurrent(asked);
     this.#checkRights(identity, wish);
-    const rate = this.rate(tenant);
-    if (!rate.allowed) throw tooMany(rate);
-    this.#checkConcurrency(tenant);
+    this.#checkConcurrency(identity.tenant);
   }
 
   /** What work would cost and whether it would be let in; nothing is counted or held. Throws like `admit`. */
-  quote(identity: Identity, wish: Wish): Quote {
+  quote(asked: Identity, wish: Wish): Quote {
+    const identity = demandCurrent(asked);
     const { tenant } = identity;
     this.#checkRights(identity, wish);
     this.#checkPolicy(tenant, wish.prompts);
@@ -248,10 +252,29 @@ export class Admission {
     return [this.#blocked, ...this.#ownList(blockedPhrases)].some((list) => list.find(text) !== null);
   }
 
-  /** Counts a request that generates nothing. Throws an ApiError when it is one too many. */
-  countRequest({ id, limits: plan }: Tenant): void {
+  /**
+   * Counts a request, before anything of it is read: what is refused later was a request, too. Throws an ApiError when it
+   * is one too many.
+   */
+  countRequest(identity: Identity, feature: Feature): void {
+    const { id, limits: plan } = identity.tenant;
     const rate = this.#rates.take(id, plan.requestsPerMinute, performance.now());
-    if (!rate.allowed) throw tooMany(rate);
+    if (rate.allowed) return;
+    const error = tooMany(rate);
+    const wish = { feature, model: '' };
+    this.#usage.add(rowOf(identity, wish, randomUUID(), 'refused', error.code, {}, noTimings(), 0));
+    throw error;
+  }
+
+  /** Waits for something on behalf of a request that is not admitted yet; meanwhile it counts as an open one. */
+  async whileOpen<Result>({ tenant }: Identity, work: () => Promise<Result>): Promise<Result> {
+    this.#checkConcurrency(tenant);
+    this.#openByTenant.set(tenant.id, this.open(tenant.id) + 1);
+    try {
+      return await work();
+    } finally {
+      this.#leave(tenant.id);
+    }
   }
 
   #checkConcurrency({ id, limits: plan }: Tenant): void {
@@ -314,7 +337,7 @@ export class Admission {
     const { keyed = null } = wish;
     // A1: who lost the key loses the streams that run on it.
     const unwatch = this.#directory.onEndOf(identity, () => this.#revoke(id));
-    const open: Open = { unwatch, end: null, void: () => undefined };
+    const open: Open = { unwatch, isRevoked: false, end: null, void: () => undefined };
     this.#open.set(id, open);
     this.#openByTenant.set(tenant.id, this.open(tenant.id) + 1);
     const end = (
@@ -342,7 +365,9 @@ export class Admission {
         ...(keyed
           ? [
               write('an answer to be given again', id, () =>
-                isCharged ? this.#idempotency.finish(keyed, answer) : this.#idempotency.forget(keyed),
+                isCharged
+                  ? this.#idempotency.finish(keyed, answer, [{ feature: wish.feature, model: wish.model }])
+                  : this.#idempotency.forget(keyed),
               ),
             ]
           : []),
@@ -375,6 +400,7 @@ export class Admission {
       },
       onRevoked: (revoked) => {
         open.end = revoked;
+        if (open.isRevoked) this.#revoke(id);
       },
       settle: (actual, timings, answer = null) =>
         end('ok', null, charge?.(actual) ?? 0, actual, timings, answer),
@@ -396,10 +422,14 @@ export class Admission {
     if (!open) return false;
     this.#open.delete(id);
     open.unwatch();
+    this.#leave(tenantId);
+    return true;
+  }
+
+  #leave(tenantId: string): void {
     const left = this.open(tenantId) - 1;
     if (left > 0) this.#openByTenant.set(tenantId, left);
     else this.#openByTenant.delete(tenantId);
-    return true;
   }
 
   #keep(identity: Identity, { feature, prompts }: Wish, { id, at, model }: UsageRow): void {
@@ -407,15 +437,16 @@ export class Admission {
   }
 
   #revoke(id: string): void {
-    this.#open
-      .get(id)
-      ?.end?.(new ApiError('invalid_api_key', 'The API key or session was revoked or has expired.'));
+    const open = this.#open.get(id);
+    if (!open) return;
+    open.isRevoked = true;
+    open.end?.(new ApiError('invalid_api_key', 'The API key or session was revoked or has expired.'));
   }
 }
 
 function rowOf(
   identity: Identity,
-  { feature, model }: Wish,
+  { feature, model }: Pick<Wish, 'feature' | 'model'>,
   id: string,
   status: Status,
   errorCode: string | null,

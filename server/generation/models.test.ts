@@ -23,7 +23,8 @@ function deps(engines: Record<string, EngineHealth>, before: CatalogModel[], aft
     },
     engines: () => Object.entries(engines).map(([id, health]) => ({ id, health })),
   };
-  return { gpu: gpu as unknown as Deps['gpu'] };
+  const admission: Deps['admission'] = { whileOpen: (_, work) => work() };
+  return { gpu: gpu as unknown as Deps['gpu'], admission };
 }
 
 const identity = { tenant: { limits: { models: ['*'] } }, models: [] } as unknown as Identity;

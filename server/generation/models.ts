@@ -1,5 +1,6 @@
 import type { CatalogModel } from '../../gpu/catalog.ts';
 import type { Gpu } from '../../gpu/gpu.ts';
+import type { Admission } from '../admission/admission.ts';
 import { limits } from '../contract/limits.ts';
 import { ApiError } from '../http/api-error.ts';
 import { type Identity, mayUseModel } from '../tenants/tenant.ts';
@@ -10,11 +11,16 @@ interface ModelDeps {
   readonly gpu: Pick<Gpu, 'model' | 'models' | 'defaultModel' | 'settled' | 'engines'>;
 }
 
+interface WaitDeps extends ModelDeps {
+  /** Who waits for engines holds a place. */
+  readonly admission: Pick<Admission, 'whileOpen'>;
+}
+
 const retryAfterMs = 10_000;
 
 /** The model of a name, or of a kind when no name was given. Rejects for one that is not there or cannot do it. */
 export async function modelFor(
-  deps: ModelDeps,
+  deps: WaitDeps,
   identity: Identity,
   kind: ModelKind,
   name?: string,
@@ -32,16 +38,16 @@ export async function modelFor(
  * they have; then they are waited for. Rejects where there is none.
  */
 export async function foundModel(
-  deps: ModelDeps,
+  deps: WaitDeps,
   identity: Identity,
   name: string | null,
   kind: ModelKind = 'text',
 ): Promise<CatalogModel> {
-  const { gpu } = deps;
+  const { gpu, admission } = deps;
   const find = () => (name === null ? gpu.defaultModel(kind) : gpu.model(name));
   let model = find();
   if (!model) {
-    await gpu.settled(limits.engineStartMs);
+    await admission.whileOpen(identity, () => gpu.settled(limits.engineStartMs));
     model = find();
   }
   if (model) return model;

@@ -35,13 +35,21 @@ export class HistoryStore {
     this.#vault = vault;
   }
 
+  /**
+   * Keeps what was asked. Does nothing when that is not to be kept by now: the tenant, or whoever asked, is gone or being
+   * forgotten, or the tenant has its history no longer kept.
+   */
   add(tenant: string, { id, user, feature, model, at, prompts }: KeptPrompts): void {
     const content = this.#vault.seal(tenant, JSON.stringify(prompts));
     this.#sql
       .prepare(
-        'insert into history (id, tenant, user, feature, model, at, content) values (?, ?, ?, ?, ?, ?, ?)',
+        `insert into history (id, tenant, user, feature, model, at, content)
+         select :id, :tenant, :user, :feature, :model, :at, :content
+         where exists (select 1 from tenants where id = :tenant and history = 'encrypted')
+           and (:user is null or exists (select 1 from users where id = :user))
+           and not exists (select 1 from erasures where id = :tenant or id = :user)`,
       )
-      .run(id, tenant, user, feature, model, at, content);
+      .run({ id, tenant, user, feature, model, at, content });
   }
 
   /** What was asked with a request; undefined where it is not kept. */

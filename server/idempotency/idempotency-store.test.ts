@@ -7,7 +7,7 @@ import { Vault } from '../secrets/vault.ts';
 import { IdempotencyStore } from './idempotency-store.ts';
 
 const vault = new Vault(Buffer.alloc(32, 1));
-const request = { method: 'POST', path: '/generate-image', body: { prompt: 'x' }, id: 'r1' };
+const request = { method: 'POST', path: '/generate-image', body: { prompt: 'x' }, id: 'r1', person: 'ann' };
 const answer = { status: 200, contentType: 'application/json', body: '{"image":"abc"}' };
 let db: Database;
 let store: IdempotencyStore;
@@ -82,4 +82,29 @@ test('an answer lies encrypted, and goes after a day', () => {
   db.prepare('update idempotency set at = at - ?').run(limits.idempotency.keptMs);
   expect(store.sweep(50), 'it runs').toBe(0);
   expect(new IdempotencyStore(db, vault).sweep(50)).toBe(1);
+});
+
+test('S16: an answer, or the news that one is on its way, is for whoever may have it', () => {
+  const needs = [{ feature: 'image', model: 'm' }];
+  const seen: unknown[] = [];
+  const refuse = (origin: unknown): void => {
+    seen.push(origin);
+    throw new ApiError('model_not_in_plan', 'no');
+  };
+  const run = begin();
+  expect(codeOf(() => store.begin('a', 'k', request, refuse))).toBe('model_not_in_plan');
+  store.finish(run, answer, needs);
+  expect(codeOf(() => store.begin('a', 'k', request, refuse))).toBe('model_not_in_plan');
+  expect(seen).toEqual([
+    { person: 'ann', needs: [] },
+    { person: 'ann', needs },
+  ]);
+  expect(store.begin('a', 'k', request, () => undefined)).toMatchObject({ status: 200 });
+});
+
+test('what was answered to a person goes with the person', () => {
+  store.finish(begin(), answer);
+  expect(store.removeOfPerson('bob', 10)).toBe(0);
+  expect(store.removeOfPerson('ann', 10)).toBe(1);
+  expect(begin()).toEqual({ tenant: 'a', key: 'k' });
 });

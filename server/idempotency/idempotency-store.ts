@@ -19,7 +19,20 @@ export interface KeptAnswer {
   readonly body: string | Uint8Array;
 }
 
+/** Who an answer was made for, and the models and features it took. */
+export interface Origin {
+  readonly person: string | null;
+  readonly needs: readonly Need[];
+}
+
+export interface Need {
+  readonly feature: string;
+  readonly model: string;
+}
+
 interface Row {
+  readonly person: string | null;
+  readonly needs: string;
   readonly fingerprint: string;
   readonly boot: string | null;
   readonly request_id: string;
@@ -51,12 +64,20 @@ export class IdempotencyStore {
 
   /**
    * Takes the key for a request, or returns what was answered to it before. Throws an ApiError when the key was used
-   * for another request, when that one still runs, or when its answer cannot be given again.
+   * for another request, when that one still runs, or when its answer cannot be given again. `demandShare` throws when
+   * whoever asks now may not have what was answered to who asked first.
    */
   begin(
     tenant: string,
     key: string,
-    request: { readonly method: string; readonly path: string; readonly body: unknown; readonly id: string },
+    request: {
+      readonly method: string;
+      readonly path: string;
+      readonly body: unknown;
+      readonly id: string;
+      readonly person: string | null;
+    },
+    demandShare: (origin: Origin) => void = () => undefined,
   ): KeyedRun | KeptAnswer {
     const fingerprint = createHash('sha256')
       .update(`${request.method} ${request.path}\n${JSON.stringify(request.body)}`)
@@ -73,6 +94,7 @@ export class IdempotencyStore {
         { param: 'idempotency-key' },
       );
     }
+    if (earlier) demandShare({ person: earlier.person, needs: JSON.parse(earlier.needs) as Need[] });
     if (earlier?.boot === this.#boot) {
       throw new ApiError(
         'conflict',
@@ -83,22 +105,26 @@ export class IdempotencyStore {
     if (earlier && earlier.status !== null) return this.#kept(tenant, earlier);
     this.#sql
       .prepare(
-        `insert or replace into idempotency (tenant, key, fingerprint, boot, request_id, at) values (?, ?, ?, ?, ?, ?)`,
+        `insert or replace into idempotency (tenant, key, fingerprint, boot, request_id, at, person)
+         values (?, ?, ?, ?, ?, ?, ?)`,
       )
-      .run(tenant, key, fingerprint, this.#boot, request.id, Date.now());
+      .run(tenant, key, fingerprint, this.#boot, request.id, Date.now(), request.person);
     return { tenant, key };
   }
 
-  /** The work is done. Belongs into the transaction of its charge. Without an answer, it cannot be given again. */
-  finish({ tenant, key }: KeyedRun, answer: KeptAnswer | null): void {
+  /**
+   * The work is done. Call it inside the transaction of its charge. Without an answer, it cannot be given again. `needs`
+   * says what the work took: whoever is given the answer later must be allowed that.
+   */
+  finish({ tenant, key }: KeyedRun, answer: KeptAnswer | null, needs: readonly Need[] = []): void {
     const body = answer && Buffer.from(answer.body);
     const kept =
       body && body.length <= limits.idempotency.answerBytes ? this.#vault.seal(tenant, body) : null;
     this.#sql
       .prepare(
-        'update idempotency set boot = null, status = ?, content_type = ?, answer = ? where tenant = ? and key = ?',
+        'update idempotency set boot = null, status = ?, content_type = ?, answer = ?, needs = ? where tenant = ? and key = ?',
       )
-      .run(answer?.status ?? 0, answer?.contentType ?? null, kept, tenant, key);
+      .run(answer?.status ?? 0, answer?.contentType ?? null, kept, JSON.stringify(needs), tenant, key);
   }
 
   /** Nothing came of it and nothing was charged. */
@@ -114,6 +140,14 @@ export class IdempotencyStore {
       'select tenant, key, length(answer) as bytes from idempotency where tenant = ? limit ?',
     );
     return this.#removeAll(found.all(tenant, most));
+  }
+
+  /** Forgets what was answered to a person, at most so many. Returns how many. */
+  removeOfPerson(person: string, most: number): number {
+    const found = this.#sql.prepare<[string, number], Aged>(
+      'select tenant, key, length(answer) as bytes from idempotency where person = ? limit ?',
+    );
+    return this.#removeAll(found.all(person, most));
   }
 
   /** Forgets what is past its time, at most so many. Returns how many. */

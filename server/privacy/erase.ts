@@ -64,6 +64,7 @@ async function forgetPerson(deps: ErasureDeps, { id, tenant, actor }: Erasure): 
   await deps.jobs.forget(tenant, id);
   await deps.uploads.forget(tenant, id);
   await inTurns((most) => deps.history.removeOfUser(id, most));
+  await inTurns((most) => deps.idempotency.removeOfPerson(id, most));
   await inTurns((most) => deps.audit.forgetAddresses({ user: id }, most));
   await inTurns((most) => deps.sessions.removeOf(id, most));
   deps.ledger.atomically(() => {

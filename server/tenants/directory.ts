@@ -3,7 +3,7 @@ import { limits } from '../contract/limits.ts';
 import { hashApiKey, isApiKey } from './api-key.ts';
 import { type FileTenants, isPast } from './file-tenants.ts';
 import { type KeyStore, type LiveKey, patterns } from './key-store.ts';
-import type { Identity, Role, Tenant } from './tenant.ts';
+import { type Identity, isCurrent, type Role, type Tenant } from './tenant.ts';
 import type { TenantStore } from './tenant-store.ts';
 
 /** The longest that a timer can wait. */
@@ -67,10 +67,7 @@ export class Directory {
       models: lists(live.models),
       features: lists(live.features),
       expiresAt: null,
-      isCurrent: () => {
-        const now = this.#session.get(id, Date.now());
-        return now !== undefined && !this.#tenants.resolve(now.tenant, now.version).disabled;
-      },
+      renewed: () => this.bySession(id),
     };
   }
 
@@ -95,7 +92,7 @@ export class Directory {
   /** Calls back once whoever asked would not be let in any more (A1). Returns how to stop that. */
   onEndOf(identity: Identity, end: () => void): () => void {
     const check = (): void => {
-      if (identity.isCurrent()) return;
+      if (isCurrent(identity)) return;
       stop();
       end();
     };
@@ -106,6 +103,8 @@ export class Directory {
       unwatch();
       if (expiry) clearTimeout(expiry);
     };
+    // It may have ended before anybody listened.
+    check();
     return stop;
   }
 
@@ -118,9 +117,9 @@ export class Directory {
       models: lists(live.models, live.userModels),
       features: lists(live.features, live.userFeatures),
       expiresAt: live.expiresAt,
-      isCurrent: () => {
+      renewed: () => {
         const now = this.#keys.live(hash);
-        return now !== undefined && !this.#tenants.resolve(now.tenant, now.version).disabled;
+        return now && this.#ofKey(now, hash);
       },
     };
   }

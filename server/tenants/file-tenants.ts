@@ -40,7 +40,7 @@ class InvalidTenants extends Error {
   override readonly name = 'InvalidTenants';
 }
 
-type FileIdentity = Omit<Identity, 'isCurrent'>;
+type FileIdentity = Omit<Identity, 'renewed'>;
 type Plans = Readonly<Record<string, Plan>>;
 
 /** Entries as identities by key hash. Raw keys go no further than this. */
@@ -93,6 +93,8 @@ export function identityOf(hash: string, entry: TenantEntry, plans: Plans): File
       blockedPhrases: entry.blockedPhrases ?? [],
       account: entry.credits === true ? `file:${id}` : null,
       history: 'none',
+      // Its keys are the company's own; there are no people.
+      sharesWork: true,
     },
   };
 }
@@ -128,11 +130,11 @@ export class FileTenants {
 
   /** The identity, which asks here anew whether it is still good. */
   #asked(hash: string, identity: FileIdentity): Identity {
-    const isCurrent = (): boolean => {
+    const renewed = (): Identity | undefined => {
       const now = this.byHash(hash);
-      return now !== undefined && !now.tenant.disabled && !isPast(now.expiresAt);
+      return now && !isPast(now.expiresAt) ? now : undefined;
     };
-    return { ...identity, isCurrent };
+    return { ...identity, renewed };
   }
 }
 

@@ -13,6 +13,8 @@ export interface TenantRecord {
   readonly allowNSFW: boolean;
   readonly blockedPhrases: readonly string[];
   readonly history: 'none' | 'encrypted';
+  /** Whether everybody of the company sees everybody's jobs and uploads. */
+  readonly sharesWork: boolean;
   readonly suspendedAt: number | null;
   readonly createdAt: number;
 }
@@ -27,6 +29,7 @@ interface Row {
   readonly allow_nsfw: 0 | 1;
   readonly blocked_phrases: string;
   readonly history: 'none' | 'encrypted';
+  readonly shares_work: 0 | 1;
   readonly suspended_at: number | null;
   readonly created_at: number;
   readonly version: number;
@@ -96,7 +99,7 @@ export class TenantStore {
     const next = { ...this.#record(id), ...change };
     this.#db
       .prepare(
-        `update tenants set name = ?, plan = ?, overrides = ?, allow_nsfw = ?, blocked_phrases = ?, history = ?,
+        `update tenants set name = ?, plan = ?, overrides = ?, allow_nsfw = ?, blocked_phrases = ?, history = ?, shares_work = ?,
            suspended_at = ? where id = ?`,
       )
       .run(
@@ -106,6 +109,7 @@ export class TenantStore {
         next.allowNSFW ? 1 : 0,
         JSON.stringify(next.blockedPhrases),
         next.history,
+        next.sharesWork ? 1 : 0,
         next.suspendedAt,
         id,
       );
@@ -135,6 +139,7 @@ export class TenantStore {
       blockedPhrases: record.blockedPhrases,
       account: id,
       history: record.history,
+      sharesWork: record.sharesWork,
     };
     this.#resolved.set(id, { version, tenant });
     return tenant;
@@ -161,6 +166,7 @@ function recordOf(row: Row): TenantRecord {
     allowNSFW: row.allow_nsfw === 1,
     blockedPhrases: JSON.parse(row.blocked_phrases) as string[],
     history: row.history,
+    sharesWork: row.shares_work === 1,
     suspendedAt: row.suspended_at,
     createdAt: row.created_at,
   };

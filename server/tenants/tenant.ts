@@ -12,6 +12,8 @@ export interface Tenant {
   readonly account: string | null;
   /** Whether requests are kept with their prompts. */
   readonly history: 'none' | 'encrypted';
+  /** Whether everybody of the tenant sees everybody's jobs and uploads. */
+  readonly sharesWork: boolean;
 }
 
 export type Role = 'admin' | 'member';
@@ -30,13 +32,18 @@ export interface Identity {
   readonly features: readonly (readonly string[])[];
   /** Wall-clock milliseconds; null for one that does not expire. */
   readonly expiresAt: number | null;
-  /** Whether it would still be let in; false once it is revoked, expired or disabled. */
-  isCurrent(): boolean;
+  /** The same one as it stands now, with its role, rights and tenant; undefined once it is revoked or has expired. */
+  renewed(): Identity | undefined;
 }
 
 /** What a plan comes to for one tenant. */
 export function resolveLimits(plan: Plan, overrides: PlanOverrides): Plan {
   return { ...plan, ...overrides };
+}
+
+/** Whether somebody would still be let in; false once it is revoked, expired or disabled. */
+export function isCurrent(identity: Identity): boolean {
+  return identity.renewed()?.tenant.disabled === false;
 }
 
 export function mayUseModel({ tenant, models }: Identity, model: string): boolean {

@@ -111,7 +111,7 @@ export const operatorJobRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async 
         models: [],
         features: [],
         expiresAt: null,
-        isCurrent: () => true,
+        renewed: () => identity,
       };
       const order = await jobDesk.order(identity, feature, jobStore.input(job.id));
       const [again] = jobDesk.place(identity, [order], { retryOf: job.id }, ([made]) =>

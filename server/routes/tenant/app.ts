@@ -29,7 +29,8 @@ import { paymentRoutes } from './payments.ts';
 import { platformRoutes } from './platform.ts';
 import { simpleRoutes } from './simple.ts';
 import type { Identity } from '../../tenants/tenant.ts';
-import { tellIgnored, type TenantDeps } from './tenant-context.ts';
+import { takeKeys } from './once.ts';
+import { countRequest, lookAgain, tellIgnored, type TenantDeps } from './tenant-context.ts';
 import { textRoutes } from './text.ts';
 import { uploadRoutes } from './uploads.ts';
 import { userRoutes } from './users.ts';
@@ -63,12 +64,13 @@ export async function tenantApp(
   await app.register(cookie);
   if (deps.origins.length > 0) await app.register(cors, crossOrigin(deps.origins));
   // Before the body is read: who has no key does not get to send thirty megabytes.
-  app.addHook('onRequest', (request, _reply, done) => {
-    const { open, only } = request.routeOptions.config;
+  app.addHook('onRequest', (request, reply, done) => {
+    const { open, only, counts } = request.routeOptions.config;
     if (request.is404 || open) return done();
     const letIn = (identity: Identity): void => {
       demandRights(identity, only);
       request.identity = identity;
+      if (counts !== undefined) countRequest(deps, request, reply, counts);
     };
     const found = authenticate(deps, request);
     // Only a person's token is waited for; a key, which is nearly every request, costs no turn of the loop.
@@ -76,6 +78,12 @@ export async function tenantApp(
     letIn(found);
     done();
   });
+  // The body may have taken a minute: a right that was lost meanwhile is lost (A1, A5).
+  app.addHook('preHandler', (request, _reply, done) => {
+    if (request.identity) demandRights(lookAgain(request), request.routeOptions.config.only);
+    done();
+  });
+  takeKeys(app, deps);
   app.addHook('preValidation', (request, reply, done) => {
     const schema = request.routeOptions.schema?.body;
     if (schema) tellIgnored(reply, dropIgnored(schema, request.body));

@@ -23,7 +23,8 @@ import { ApiError } from '../../http/api-error.ts';
 import { limits } from '../../contract/limits.ts';
 import { formParts } from '../../http/form.ts';
 import { HeldReply } from '../../http/held-reply.ts';
-import { addressOf, admit, identityOf, tellIgnored, type TenantDeps } from './tenant-context.ts';
+import { once } from './once.ts';
+import { addressOf, admit, identityOf, lookAgain, tellIgnored, type TenantDeps } from './tenant-context.ts';
 
 /** The OpenAI routes that make pictures, and the links they are handed out by. */
 export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
@@ -32,6 +33,7 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
   app.post(
     '/v1/images/generations',
     {
+      config: { counts: 'image', once: true },
       schema: {
         tags: ['OpenAI'],
         summary: 'Pictures from a text',
@@ -63,7 +65,7 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
   app.post(
     '/v1/images/edits',
     {
-      config: { heldBytes: limits.upload.heldBytes },
+      config: { counts: 'image', heldBytes: limits.upload.heldBytes },
       bodyLimit: limits.upload.formBytes,
       schema: {
         tags: ['OpenAI'],
@@ -74,9 +76,11 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
       },
     },
     async (request, reply) => {
-      const identity = identityOf(request);
       const form = await readForm(request, reply);
+      const identity = lookAgain(request);
       const { fields } = form;
+      const files = [form.image, form.mask].map((file) => file && hash('sha256', file));
+      if (once(deps, request, reply, { fields, files })) return reply;
       const model = await modelFor(deps, identity, 'image', fields.model);
       admission.demandMayAsk(identity, { feature: 'image', model: model.id });
       const isAuto = !fields.size || fields.size === 'auto';
@@ -94,8 +98,7 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
         lane: 'interactive',
         work: () => imageWork(count, wanted),
       } as const;
-      const files = [form.image, form.mask].map((file) => file && hash('sha256', file));
-      const ticket = admit(deps, request, reply, wish, { fields, files });
+      const ticket = admit(deps, request, reply, wish);
       if (!ticket) return reply;
       // Only now: decoding is work, and who asks for it has rights, a rate and credits (S11).
       const source = await sourceOf(ticket, form, size);

@@ -16,15 +16,7 @@ import { jobView, pageOf } from '../../http/views.ts';
 import type { Order } from '../../jobs/job-desk.ts';
 import type { JobRecord } from '../../jobs/job-store.ts';
 import { isFinal } from '../../jobs/states.ts';
-import {
-  identityOf,
-  isDryRun,
-  ownJob,
-  sendKept,
-  takeKey,
-  tellLimits,
-  type TenantDeps,
-} from './tenant-context.ts';
+import { identityOf, isDryRun, ownJob, tellLimits, type TenantDeps } from './tenant-context.ts';
 
 const tags = ['Jobs'];
 
@@ -36,6 +28,7 @@ export const jobRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps
     app.post(
       feature.path,
       {
+        config: { counts: feature.name, once: true },
         ...(feature.modality === 'text' && { bodyLimit: limits.body.picturesBytes }),
         schema: {
           tags,
@@ -68,6 +61,7 @@ export const jobRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps
   app.post(
     '/api/v1/jobs/batch',
     {
+      config: { counts: 'batch', once: true },
       bodyLimit: limits.body.picturesBytes,
       schema: {
         tags,
@@ -221,21 +215,18 @@ export const jobRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps
       await reply.send({ dryRun: true, credits, available, enough });
       return null;
     }
-    const keyed = takeKey(deps, request, request.body);
-    if (keyed && 'body' in keyed) {
-      await sendKept(reply, keyed);
-      return null;
-    }
+    const { keyed } = request;
     try {
       const { start_within: startWithin } = request.query as { start_within?: number };
       return jobDesk.place(identity, orders, { batch, startWithin }, (made) => {
         if (!keyed) return;
         const body = JSON.stringify(success(receipt(made)));
-        idempotency.finish(keyed, { status: 202, contentType: json, body });
+        idempotency.finish(
+          keyed,
+          { status: 202, contentType: json, body },
+          made.map(({ feature, model }) => ({ feature, model })),
+        );
       });
-    } catch (error) {
-      if (keyed) idempotency.forget(keyed);
-      throw error;
     } finally {
       tellLimits(reply, deps, identity);
     }

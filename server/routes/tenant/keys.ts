@@ -10,7 +10,7 @@ import type { KeyRecord } from '../../tenants/key-store.ts';
 import { futureMoment } from '../../http/future-moment.ts';
 import { keyView } from '../../http/views.ts';
 import { success } from '../../http/envelope.ts';
-import { actorOf, identityOf, personOf, sendKept, takeKey, type TenantDeps } from './tenant-context.ts';
+import { actorOf, identityOf, personOf, type TenantDeps } from './tenant-context.ts';
 
 const tags = ['Keys'];
 const config = { only: 'person' } as const;
@@ -38,7 +38,7 @@ export const keyRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps
   app.post(
     '/api/v1/api-keys',
     {
-      config,
+      config: { ...config, once: true },
       schema: {
         tags,
         summary: 'Make a key; it is shown only in this answer',
@@ -50,40 +50,30 @@ export const keyRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps
       const { user } = personOf(deps, request);
       const { name, models = null, features = null, expiresAt = null } = request.body;
       const expiry = expiresAt === null ? null : futureMoment(expiresAt, 'expiresAt');
-      const keyed = takeKey(deps, request, request.body);
-      if (keyed && 'body' in keyed) return sendKept(reply, keyed);
-      try {
-        const made = ledger.atomically(() => {
-          const active = keys.list(user.tenant).filter(({ revokedAt }) => revokedAt === null);
-          if (active.length >= limits.accounts.keys)
-            throw new ApiError(
-              'conflict',
-              `A company has at most ${limits.accounts.keys} keys. Revoke some.`,
-            );
-          const one = keys.create({
-            tenant: user.tenant,
-            createdBy: user.id,
-            name: name.trim(),
-            models,
-            features,
-            expiresAt: expiry,
-          });
-          audit.add(actorOf(request), {
-            action: 'key.create',
-            target: one.record.id,
-            tenant: user.tenant,
-            after: { models, features, expiresAt },
-          });
-          // The answer holds the key, which is kept nowhere: it cannot be given a second time.
-          if (keyed) idempotency.finish(keyed, null);
-          return one;
+      const made = ledger.atomically(() => {
+        const active = keys.list(user.tenant).filter(({ revokedAt }) => revokedAt === null);
+        if (active.length >= limits.accounts.keys)
+          throw new ApiError('conflict', `A company has at most ${limits.accounts.keys} keys. Revoke some.`);
+        const one = keys.create({
+          tenant: user.tenant,
+          createdBy: user.id,
+          name: name.trim(),
+          models,
+          features,
+          expiresAt: expiry,
         });
-        reply.header('cache-control', 'no-store');
-        return reply.status(201).send(success({ key: made.key, ...keyView(made.record) }));
-      } catch (error) {
-        if (keyed) idempotency.forget(keyed);
-        throw error;
-      }
+        audit.add(actorOf(request), {
+          action: 'key.create',
+          target: one.record.id,
+          tenant: user.tenant,
+          after: { models, features, expiresAt },
+        });
+        // The answer holds the key, which is kept nowhere: it cannot be given a second time.
+        if (request.keyed) idempotency.finish(request.keyed, null);
+        return one;
+      });
+      reply.header('cache-control', 'no-store');
+      return reply.status(201).send(success({ key: made.key, ...keyView(made.record) }));
     },
   );
 

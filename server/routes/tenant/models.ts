@@ -8,7 +8,7 @@ import { type Identity, mayUseModel } from '../../tenants/tenant.ts';
 import { identityOf, type TenantDeps } from './tenant-context.ts';
 
 /** GET /v1/models: what this tenant may ask for, loaded or not. */
-export const modelRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, { gpu }) => {
+export const modelRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, { gpu, admission }) => {
   const listed = (identity: Identity) =>
     gpu
       .models()
@@ -56,7 +56,7 @@ export const modelRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, { 
   );
 
   async function one(identity: Identity, name: string) {
-    await foundModel({ gpu }, identity, name);
+    await foundModel({ gpu, admission }, identity, name);
     const found = listed(identity).find(({ id }) => id === name);
     if (!found) throw noSuchModel({ gpu }, identity, name);
     return found;

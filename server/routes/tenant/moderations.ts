@@ -20,6 +20,7 @@ export const moderationRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (ap
   app.post(
     '/v1/moderations',
     {
+      config: { counts: 'moderation' },
       bodyLimit: limits.body.picturesBytes,
       schema: {
         tags: ['OpenAI'],
@@ -30,7 +31,6 @@ export const moderationRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (ap
     },
     async (request) => {
       const { tenant } = identityOf(request);
-      admission.countRequest(tenant);
       const { input } = request.body;
       const results: ReturnType<typeof resultOf>[] = [];
       if (typeof input === 'string') results.push(resultOf([ofText(tenant, input)]));

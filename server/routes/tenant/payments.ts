@@ -9,15 +9,7 @@ import { ApiError } from '../../http/api-error.ts';
 import type { Payments } from '../../payments/payments.ts';
 import { orderView, pageOf } from '../../http/views.ts';
 import { success } from '../../http/envelope.ts';
-import {
-  actorOf,
-  addressOf,
-  identityOf,
-  personOf,
-  sendKept,
-  takeKey,
-  type TenantDeps,
-} from './tenant-context.ts';
+import { actorOf, addressOf, identityOf, personOf, type TenantDeps } from './tenant-context.ts';
 
 const tags = ['Payments'];
 const config = { only: 'admin' } as const;
@@ -46,7 +38,7 @@ export const paymentRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
   app.post(
     '/api/v1/payments/create-checkout',
     {
-      config,
+      config: { ...config, once: true },
       schema: {
         tags,
         summary: 'Order a package or a plan; answers with the address to pay at',
@@ -57,25 +49,22 @@ export const paymentRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
     async (request, reply) => {
       const payments = demand(deps.payments);
       const { user } = personOf(deps, request);
-      const keyed = takeKey(deps, request, request.body);
-      if (keyed && 'body' in keyed) return sendKept(reply, keyed);
-      try {
-        const buyer = { tenant: user.tenant, user: user.id, email: user.email };
-        const { order, url } = await payments.checkout(
-          buyer,
-          request.body,
-          addressOf(deps, request),
-          actorOf(request),
-        );
-        const answer = success({ order: order.id, url });
-        const body = JSON.stringify(answer);
-        if (keyed)
-          idempotency.finish(keyed, { status: 201, contentType: 'application/json; charset=utf-8', body });
-        return reply.status(201).send(answer);
-      } catch (error) {
-        if (keyed) idempotency.forget(keyed);
-        throw error;
-      }
+      const buyer = { tenant: user.tenant, user: user.id, email: user.email };
+      const { order, url } = await payments.checkout(
+        buyer,
+        request.body,
+        addressOf(deps, request),
+        actorOf(request),
+      );
+      const answer = success({ order: order.id, url });
+      const body = JSON.stringify(answer);
+      if (request.keyed)
+        idempotency.finish(request.keyed, {
+          status: 201,
+          contentType: 'application/json; charset=utf-8',
+          body,
+        });
+      return reply.status(201).send(answer);
     },
   );
 

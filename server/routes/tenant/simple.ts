@@ -25,6 +25,7 @@ export const simpleRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
   app.post(
     '/generate-text',
     {
+      config: { counts: 'chat', once: true },
       bodyLimit: limits.body.textsBytes,
       schema: {
         tags: ['Simple'],
@@ -72,6 +73,7 @@ export const simpleRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
   app.post(
     '/generate-image',
     {
+      config: { counts: 'image', once: true },
       schema: {
         tags: ['Simple'],
         summary: 'A picture for a prompt',

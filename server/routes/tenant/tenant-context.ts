@@ -9,8 +9,8 @@ import type { SignIn } from '../../accounts/sign-in.ts';
 import type { UserRecord } from '../../accounts/user-store.ts';
 import type { Actor } from '../../audit/audit-log.ts';
 import { fieldNamesHeader } from '../../contract/given-fields.ts';
-import { limits } from '../../contract/limits.ts';
 import { isDryRunWanted } from '../../contract/money.ts';
+import type { DurableWrites } from '../../db/durable-writes.ts';
 import type { GenerationDeps } from '../../generation/text.ts';
 import type { ImageLinks } from '../../files/image-links.ts';
 import type { SignedLinks } from '../../files/signed-links.ts';
@@ -18,7 +18,6 @@ import { addressKey } from '../../http/address.ts';
 import { ApiError } from '../../http/api-error.ts';
 import type { History } from '../../history/history.ts';
 import { clientAddress, isTunnelled, originOf } from '../../http/tunnel-listener.ts';
-import type { KeptAnswer, KeyedRun } from '../../idempotency/idempotency-store.ts';
 import type { Style } from '../../contract/image-generation.ts';
 import type { FileName } from '../../files/file-store.ts';
 import type { LocalFiles } from '../../files/local-files.ts';
@@ -32,6 +31,7 @@ import type { Pictures } from '../../media/pictures.ts';
 import type { Moderation } from '../../moderation/moderation.ts';
 import type { Payments } from '../../payments/payments.ts';
 import type { ExportDeps } from '../../privacy/export.ts';
+import { demandCurrent } from '../../tenants/demand-current.ts';
 import type { Identity } from '../../tenants/tenant.ts';
 import type { Days } from '../../usage/days.ts';
 
@@ -44,6 +44,7 @@ export interface TenantDeps extends GenerationDeps, ExportDeps, AccountDeps {
   readonly payments: Payments | null;
   readonly links: ImageLinks;
   readonly signedLinks: SignedLinks;
+  readonly writes: DurableWrites;
   /** Addresses beside the internet that may be told of events. */
   readonly webhookAllowed: readonly string[];
   readonly fileStore: LocalFiles;
@@ -78,12 +79,35 @@ declare module 'fastify' {
     open?: boolean;
     /** Routes for people: keys are refused. `admin` is for those who administer their company. */
     only?: 'person' | 'admin';
+    /** The feature that a request is for which counts against the requests per minute, also when it is refused later. */
+    counts?: string;
   }
 }
 
 export function identityOf(request: FastifyRequest): Identity {
   if (!request.identity) throw new ApiError('missing_api_key', 'No API key was given.');
   return request.identity;
+}
+
+/** Who asks, as that one stands now: after anything that took time. Throws for whoever lost the right meanwhile. */
+export function lookAgain(request: FastifyRequest): Identity {
+  return (request.identity = demandCurrent(identityOf(request)));
+}
+
+/** Counts a request against the rate of its tenant. Throws an ApiError when it is one too many. */
+export function countRequest(
+  deps: Pick<TenantDeps, 'admission' | 'ledger'>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  feature: string,
+): void {
+  const identity = identityOf(request);
+  try {
+    deps.admission.countRequest(identity, feature);
+  } catch (error) {
+    tellLimits(reply, deps, identity);
+    throw error;
+  }
 }
 
 /** Who signed in, on the routes that only people may use. */
@@ -139,14 +163,13 @@ export function addressOf({ publicUrl }: Pick<TenantDeps, 'publicUrl'>, request:
 
 /**
  * Lets work in, and tells the caller what is left of its limits after it. Null when the request is answered already:
- * it only asked for the price, or it came with an Idempotency-Key that was answered before.
+ * it only asked for the price.
  */
 export function admit(
   deps: TenantDeps,
   request: FastifyRequest,
   reply: FastifyReply,
   wish: Wish,
-  body: unknown = request.body,
 ): Ticket | null {
   const identity = identityOf(request);
   if (isDryRun(request)) {
@@ -154,49 +177,11 @@ export function admit(
     void reply.send({ dryRun: true, credits, available, enough: available === null || credits <= available });
     return null;
   }
-  const keyed = takeKey(deps, request, body);
-  if (keyed && 'body' in keyed) {
-    void sendKept(reply, keyed);
-    return null;
-  }
   try {
-    return deps.admission.admit(identity, { ...wish, keyed });
-  } catch (error) {
-    if (keyed) deps.idempotency.forget(keyed);
-    throw error;
+    return deps.admission.admit(identity, { ...wish, keyed: request.keyed });
   } finally {
     tellLimits(reply, deps, identity);
   }
-}
-
-/** Takes the Idempotency-Key of a request, if it has one. An answer where it was done before. */
-export function takeKey(
-  { idempotency }: Pick<TenantDeps, 'idempotency'>,
-  request: FastifyRequest,
-  body: unknown,
-): KeyedRun | KeptAnswer | null {
-  const key = request.headers['idempotency-key'];
-  if (key === undefined) return null;
-  const { keyCharacters } = limits.idempotency;
-  if (typeof key !== 'string' || !/^[\x21-\x7e]+$/.test(key) || key.length > keyCharacters) {
-    throw new ApiError(
-      'invalid_request',
-      `An Idempotency-Key has 1 to ${keyCharacters} visible ASCII characters.`,
-      { param: 'idempotency-key' },
-    );
-  }
-  const { method, id } = request;
-  const path = request.url.split('?')[0] ?? '';
-  return idempotency.begin(identityOf(request).tenant.id, key, { method, path, body, id });
-}
-
-/** Answers what was answered before. */
-export function sendKept(reply: FastifyReply, { status, contentType, body }: KeptAnswer): FastifyReply {
-  return reply
-    .status(status)
-    .headers({ 'content-type': contentType, 'idempotent-replayed': 'true' })
-    .serializer((payload: unknown) => payload as string)
-    .send(body);
 }
 
 export function isDryRun({ query }: FastifyRequest): boolean {

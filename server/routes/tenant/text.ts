@@ -30,6 +30,7 @@ export const textRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, dep
   app.post(
     '/v1/chat/completions',
     {
+      config: { counts: 'chat', once: true },
       bodyLimit: limits.body.picturesBytes,
       schema: { tags: ['OpenAI'], summary: 'Chat, streamed or whole', body: ChatBody, querystring, response },
     },
@@ -54,6 +55,7 @@ export const textRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, dep
   app.post(
     '/v1/completions',
     {
+      config: { counts: 'completion', once: true },
       bodyLimit: limits.body.textsBytes,
       schema: { tags: ['OpenAI'], summary: 'Continue a text', body: CompletionBody, querystring, response },
     },
@@ -79,6 +81,7 @@ export const textRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, dep
   app.post(
     '/v1/embeddings',
     {
+      config: { counts: 'embedding', once: true },
       bodyLimit: limits.body.textsBytes,
       schema: { tags: ['OpenAI'], summary: 'Vectors of texts', body: EmbeddingBody, querystring, response },
     },

@@ -14,7 +14,8 @@ import { formParts } from '../../http/form.ts';
 import { moment, success } from '../../http/envelope.ts';
 import { pageOf } from '../../http/views.ts';
 import type { Identity } from '../../tenants/tenant.ts';
-import { identityOf, linkTo, sendKept, takeKey, type TenantDeps } from './tenant-context.ts';
+import { once } from './once.ts';
+import { identityOf, linkTo, lookAgain, type TenantDeps } from './tenant-context.ts';
 
 const tags = ['Uploads'];
 const Params = Type.Object({ id: Type.String({ minLength: 1, maxLength: 60 }) });
@@ -133,16 +134,14 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
     body: object,
   ): Promise<FastifyReply> {
     try {
-      const keyed = takeKey(
-        deps,
-        request,
-        taken.map((one) => ('error' in one ? one.name : one.digest)),
-      );
-      if (keyed && 'body' in keyed) {
+      lookAgain(request);
+      const digests = taken.map((one) => ('error' in one ? one.name : one.digest));
+      if (once(deps, request, reply, digests)) {
         forget(taken);
-        return await sendKept(reply, keyed);
+        return reply;
       }
-      if (keyed) idempotency.finish(keyed, { status: 201, contentType: json, body: JSON.stringify(body) });
+      if (request.keyed)
+        idempotency.finish(request.keyed, { status: 201, contentType: json, body: JSON.stringify(body) });
     } catch (error) {
       forget(taken);
       throw error;

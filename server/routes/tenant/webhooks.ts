@@ -17,14 +17,14 @@ import { ApiError } from '../../http/api-error.ts';
 import { moment, momentOrNull, success } from '../../http/envelope.ts';
 import { AddressRefused, demandCallable } from '../../webhooks/public-address.ts';
 import type { Delivery, Webhook } from '../../webhooks/webhook-store.ts';
-import { actorOf, identityOf, sendKept, takeKey, type TenantDeps } from './tenant-context.ts';
+import { actorOf, identityOf, type TenantDeps } from './tenant-context.ts';
 
 const tags = ['Webhooks'];
 const config = { only: 'admin' } as const;
 
 /** Endpoints of the tenant's own that are told of events. */
 export const webhookRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
-  const { webhooks, admission, audit, idempotency, ledger, webhookAllowed } = deps;
+  const { webhooks, audit, idempotency, ledger, webhookAllowed } = deps;
 
   app.get(
     '/api/v1/webhooks',
@@ -42,7 +42,7 @@ export const webhookRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
   app.post(
     '/api/v1/webhooks',
     {
-      config,
+      config: { ...config, once: true },
       schema: {
         tags,
         summary: 'Have an endpoint told of events, signed as the Standard Webhooks specification says',
@@ -56,26 +56,15 @@ export const webhookRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
       demand(url);
       if (webhooks.list(tenant.id).length >= limits.webhooks.perTenant)
         throw new ApiError('conflict', `A company has at most ${limits.webhooks.perTenant} webhooks.`);
-      const keyed = takeKey(deps, request, request.body);
-      if (keyed && 'body' in keyed) return sendKept(reply, keyed);
-      try {
-        const made = ledger.atomically(() => {
-          const one = webhooks.create({ tenant: tenant.id, url, events });
-          audit.add(actorOf(request), {
-            action: 'webhook.create',
-            target: one.webhook.id,
-            tenant: tenant.id,
-          });
-          // The answer holds the secret, which is shown once.
-          if (keyed) idempotency.finish(keyed, null);
-          return one;
-        });
-        reply.header('cache-control', 'no-store');
-        return await reply.status(201).send(success({ secret: made.secret, ...view(made.webhook) }));
-      } catch (error) {
-        if (keyed) idempotency.forget(keyed);
-        throw error;
-      }
+      const made = ledger.atomically(() => {
+        const one = webhooks.create({ tenant: tenant.id, url, events });
+        audit.add(actorOf(request), { action: 'webhook.create', target: one.webhook.id, tenant: tenant.id });
+        // The answer holds the secret, which is shown once.
+        if (request.keyed) idempotency.finish(request.keyed, null);
+        return one;
+      });
+      reply.header('cache-control', 'no-store');
+      return reply.status(201).send(success({ secret: made.secret, ...view(made.webhook) }));
     },
   );
 
@@ -103,7 +92,7 @@ export const webhookRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
   app.post(
     '/api/v1/webhooks/:id/test',
     {
-      config,
+      config: { ...config, counts: 'webhook' },
       schema: {
         tags,
         summary: 'Send an event to try it out',
@@ -113,7 +102,6 @@ export const webhookRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
     },
     async (request, reply) => {
       const { id } = own(request, request.params.id);
-      admission.countRequest(identityOf(request).tenant);
       const delivery = webhooks.enqueue(id, newId('event'), 'test', { message: 'This is a test.' });
       return reply.status(202).send(success({ delivery }));
     },
@@ -139,7 +127,7 @@ export const webhookRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
   app.post(
     '/api/v1/webhooks/:id/deliveries/:delivery/replay',
     {
-      config,
+      config: { ...config, counts: 'webhook' },
       schema: {
         tags,
         summary: 'Send something once more; an endpoint that was given up is told again',
@@ -151,7 +139,6 @@ export const webhookRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
       const { id } = own(request, request.params.id);
       const found = webhooks.deliveries(id, 1_000).find((one) => one.id === request.params.delivery);
       if (!found) throw new ApiError('not_found', 'There is no such delivery.');
-      admission.countRequest(identityOf(request).tenant);
       webhooks.replay(found);
       return reply.status(202).send(success(null, 'It is sent again.'));
     },
