@@ -23,7 +23,11 @@ export class Measurements {
   /** Without a file nothing is kept. */
   constructor(file: string | null) {
     this.#file = file;
-    for (const [key, value] of Object.entries(read(file))) this.#known.set(key, { ...nothing, ...value });
+    for (const [key, value] of Object.entries(read(file))) {
+      // Checkpoints were kept under their titles once, with the hash in them.
+      const current = key.replace(/ \[[0-9a-f]{6,64}\](?=@[^@]*$)/i, '');
+      this.#known.set(current, { ...nothing, ...value });
+    }
   }
 
   of(key: string): Measurement {

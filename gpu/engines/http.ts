@@ -177,13 +177,13 @@ const saidCharacters = 500;
  * The error that an answer reports in spite of a good status, in the engine's own words; null where it reports none.
  * LM Studio answers 200 with `{"error": "..."}`, and servers that stream have no other way.
  */
-export function reportedError(answer: unknown, kind: EngineErrorKind = 'bad_answer'): EngineError | null {
+export function reportedError(answer: unknown): EngineError | null {
   const error = field(answer, 'error');
   if (error === undefined || error === null || error === false || error === '') return null;
   const said = messageOf(answer, 'an error without a message').slice(0, saidCharacters);
   return outOfMemory.test(said)
     ? new EngineError('out_of_memory', said)
-    : new EngineError(kind, `It says: ${said}`);
+    : new EngineError('bad_answer', `It says: ${said}`);
 }
 
 /** The human part of an error body, in any of the shapes engines use. */

@@ -266,10 +266,10 @@ describe('case 24: an error in an answer with a good status', () => {
     },
   );
 
-  test('in the middle of a stream it is a broken stream, with those words', async () => {
+  test('in the middle of a stream it is told in those words, too', async () => {
     stream({ choices: [{ delta: { content: 'Ha' } }] }, { error: 'the model died' });
     await expect(streamed()).rejects.toMatchObject({
-      kind: 'broken_stream',
+      kind: 'bad_answer',
       message: expect.stringMatching(/the model died/),
     });
   });

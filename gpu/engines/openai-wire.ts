@@ -123,7 +123,7 @@ class CheckedStream {
       return this.#asksForUsage ? [this.#lastUsage(), event] : [event];
     }
     const chunk = parseJson(data);
-    const said = reportedError(chunk, 'broken_stream');
+    const said = reportedError(chunk);
     if (said !== null) throw said;
     if (!this.#isChecked) {
       checkModel(chunk, this.#options);

@@ -141,7 +141,10 @@ export class LmStudio implements Engine {
   async #list(signal: AbortSignal): Promise<Listed[]> {
     const answer = await this.#http.json('/api/v1/models', { signal });
     const models = field(answer, 'models');
-    if (!Array.isArray(models)) throw new EngineError('bad_answer', 'The list of models is no list.');
+    // Any path answers 200 here, also one that this version does not know.
+    if (!Array.isArray(models)) {
+      throw new EngineError('bad_answer', 'The list of models is no list. LM Studio 0.4 or newer is needed.');
+    }
     const listed = models.flatMap((entry: unknown): Listed[] => {
       const key = field(entry, 'key');
       const type = field(entry, 'type');

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import sharp from 'sharp';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { processes } from '../../supervisor/processes.ts';
 import { Supervisor } from '../../supervisor/supervisor.ts';
@@ -21,6 +22,8 @@ let selected: string;
 /** What it does when it is told to load a title. */
 let onLoad: (title: string) => void;
 let loads: string[];
+/** What it answers when it is asked for a picture. */
+let picture: object | null;
 let engine: Webui;
 const never = new AbortController().signal;
 
@@ -30,7 +33,7 @@ beforeEach(async () => {
     { title: 'fresh.safetensors', model_name: 'fresh', hash: null },
   ];
   selected = 'old.safetensors [aaaaaaaaaa]';
-  loads = [];
+  [loads, picture] = [[], null];
   onLoad = (title) => (selected = title);
   server = createServer((request, response) => {
     const pieces: Buffer[] = [];
@@ -43,13 +46,15 @@ beforeEach(async () => {
         onLoad(title);
       }
       const body =
-        path === 'sd-models'
-          ? list
-          : path === 'options'
-            ? { sd_model_checkpoint: selected, sd_checkpoint_hash: '' }
-            : path === 'memory'
-              ? { cuda: { allocated: { current: 2 ** 31 } } }
-              : {};
+        path === 'txt2img' && picture !== null
+          ? picture
+          : path === 'sd-models'
+            ? list
+            : path === 'options'
+              ? { sd_model_checkpoint: selected, sd_checkpoint_hash: '' }
+              : path === 'memory'
+                ? { cuda: { allocated: { current: 2 ** 31 } } }
+                : {};
       response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body));
     });
   });
@@ -122,12 +127,27 @@ test('another checkpoint that was chosen in the window is what is loaded now', a
   expect(await engine.loaded(never)).toEqual([{ key: 'old.safetensors', slots: 1 }]);
 });
 
+const size = { width: 64, height: 64, steps: 1, guidance: 1, seed: 1 };
+const rest = { negativePrompt: '', sampler: null, hires: null, previews: false, source: null };
+const request = { modelKey: 'fresh.safetensors', prompt: 'x', ...size, ...rest };
+
 test('a picture is made with its own checkpoint, whatever was chosen in the window since', async () => {
   await engine.load('fresh.safetensors', never);
   selected = 'old.safetensors [aaaaaaaaaa]';
-  const size = { width: 64, height: 64, steps: 1, guidance: 1, seed: 1 };
-  const rest = { negativePrompt: '', sampler: null, hires: null, previews: false, source: null };
-  const request = { modelKey: 'fresh.safetensors', prompt: 'x', ...size, ...rest };
   await expect(engine.image(request, { signal: never }).next()).rejects.toMatchObject({ kind: 'bad_answer' });
   expect([loads.length, selected]).toEqual([2, 'fresh.safetensors']);
+});
+
+test.each([
+  ['with its checkpoint', 'bbbbbbbbbb', { type: 'image', seed: 77 }],
+  ['with another checkpoint', 'aaaaaaaaaa', 'wrong_model'],
+])('what a picture was made with is read past the NaN that Python writes: %s', async (_, hash, expected) => {
+  getsHash();
+  const create = { width: 64, height: 64, channels: 3, background: '#336699' } as const;
+  const image = (await sharp({ create }).png().toBuffer()).toString('base64');
+  const info = `{"prompt": "a \\"NaN\\"", "cfg_rescale": NaN, "eta": -Infinity, "seed": 77, "sd_model_hash": "${hash}"}`;
+  picture = { images: [image], parameters: {}, info };
+  const drawn = engine.image(request, { signal: never }).next();
+  if (typeof expected === 'string') await expect(drawn).rejects.toMatchObject({ kind: expected });
+  else expect(await drawn).toMatchObject({ value: expected });
 });

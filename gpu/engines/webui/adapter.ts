@@ -417,11 +417,14 @@ function finalSize({ width, height, hires }: ImageRequest): { width: number; hei
   return { width: Math.round(width * scale), height: Math.round(height * scale) };
 }
 
-/** `info` is a JSON text inside the JSON answer. */
+/** What Python writes for floats that JSON does not have, and texts, in which the same words are only words. */
+const noNumbers = /"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b/g;
+
+/** `info` is a JSON text inside the JSON answer, written by Python as it comes. */
 function infoOf(info: unknown): unknown {
   if (typeof info !== 'string') return info;
   try {
-    return JSON.parse(info);
+    return JSON.parse(info.replace(noNumbers, (found) => (found.startsWith('"') ? found : 'null')));
   } catch {
     return null;
   }
