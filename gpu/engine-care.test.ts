@@ -184,3 +184,41 @@ test('an engine that is down keeps no other waiting', async () => {
   await gpu.complete('picture', body, person, never).result;
   expect(other.loads).toBe(1);
 });
+
+test('bug 9: what an engine said it holds before a load or an unload changes nothing after it', async () => {
+  await started();
+  const phase = () => gpu.models().find(({ id }) => id === 'small')?.phase;
+  /** Asks the engine, whose answer comes only after something else has been done. */
+  const askedBefore = async (change: () => void): Promise<void> => {
+    let arrive = (): void => undefined;
+    const arrived = new Promise<void>((resolve) => (arrive = resolve));
+    const answer = await engine.loaded();
+    vi.spyOn(engine, 'loaded').mockImplementationOnce(() => arrived.then(() => answer));
+    const refreshed = gpu.refreshEngine('lm');
+    await vi.advanceTimersByTimeAsync(0);
+    change();
+    await vi.advanceTimersByTimeAsync(1_000);
+    arrive();
+    await refreshed;
+  };
+  await askedBefore(() => gpu.load('small'));
+  expect(phase()).toBe('ready');
+  await askedBefore(() => gpu.scheduler.requestUnload('small'));
+  expect(phase()).toBe('absent');
+});
+
+test('bug 9: work that fails late, after its engine was lost and is up again, does not make the engine suspect', async () => {
+  await started();
+  let fail = (_: Error): void => undefined;
+  engine.hold = new Promise((_, reject) => (fail = reject));
+  const late = watch(ask(person));
+  await vi.advanceTimersByTimeAsync(10);
+  engine.crash();
+  await vi.advanceTimersByTimeAsync(5_000);
+  engine.hold = null;
+  await ask(person);
+  const health = vi.spyOn(engine, 'health');
+  fail(new EngineError('broken_stream'));
+  await vi.advanceTimersByTimeAsync(10);
+  expect([late.outcome, health.mock.calls.length]).toEqual(['broken_stream', 0]);
+});

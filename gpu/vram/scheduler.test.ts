@@ -282,6 +282,17 @@ describe('what the operator loads', () => {
     expect(world.pending.map(({ modelId }) => modelId)).toEqual(['b']);
   });
 
+  test('what is still being loaded is not said to be unloaded', async () => {
+    const { scheduler, world } = house(facts('a'));
+    expect(scheduler.requestUnload('a')).toBe('not_loaded');
+    scheduler.requestLoad('a');
+    expect(scheduler.requestUnload('a')).toBe('still_loading');
+    world.first('load').succeed();
+    await settled();
+    expect(scheduler.requestUnload('a')).toBeNull();
+    expect(phaseOf(scheduler, 'a')).toBe('unloading');
+  });
+
   test('what cannot be is refused with its reason', () => {
     const { scheduler } = house(facts('huge', { vramBytes: 11 }), facts('big', { vramBytes: 9 }));
     expect(scheduler.requestLoad('huge')).toBe('too_large');

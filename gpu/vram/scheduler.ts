@@ -77,6 +77,13 @@ export const loadRefusals = {
 } as const;
 export type LoadRefusal = keyof typeof loadRefusals;
 
+/** Why the operator's unload is not done. */
+export const unloadRefusals = {
+  not_loaded: 'It is not loaded.',
+  still_loading: 'It is still being loaded; unload it once it is ready.',
+} as const;
+export type UnloadRefusal = keyof typeof unloadRefusals;
+
 export type Submission = Omit<Work, 'since'>;
 
 /** A decision as it was taken, for the operator to look up why. */
@@ -242,13 +249,18 @@ export class Scheduler {
     return state.requested.has(modelId) || state.residents.has(modelId) ? null : 'others_in_use';
   }
 
-  /** Unloads a model because the operator says so: the door closes, what runs ends first. */
-  requestUnload(modelId: string): boolean {
+  /**
+   * Unloads a model because the operator says so: the door closes, what runs ends first. Returns why that cannot be,
+   * null when it is done or under way.
+   */
+  requestUnload(modelId: string): UnloadRefusal | null {
     const resident = this.state.residents.get(modelId);
-    if (resident?.phase !== 'ready') return resident !== undefined;
+    if (!resident) return 'not_loaded';
+    if (resident.phase === 'loading') return 'still_loading';
+    if (resident.phase !== 'ready') return null;
     const type = resident.running > 0 ? 'drain' : 'unload';
     this.#apply({ type, modelId, cause: 'operator', drainFor: null });
-    return true;
+    return null;
   }
 
   /** An engine went down by itself: its models are gone, and their memory is on its way back (V2). */

@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { EngineError } from '../../../gpu/engines/engine-error.ts';
 import { NoSuchProcess, type PauseEnd } from '../../../gpu/pause.ts';
+import { unloadRefusals } from '../../../gpu/vram/scheduler.ts';
 import { ErrorBody } from '../../contract/errors.ts';
 import {
   DecisionView,
@@ -157,8 +158,9 @@ export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, de
     },
     async (request) => {
       const id = await modelOf(request.params.id);
-      if (gpu.scheduler.requestUnload(id)) return done(`${id} is being unloaded.`);
-      throw new ApiError('conflict', `"${id}" is not loaded.`);
+      const refusal = gpu.scheduler.requestUnload(id);
+      if (refusal === null) return done(`${id} is being unloaded.`);
+      throw new ApiError('conflict', `"${id}" is not unloaded. ${unloadRefusals[refusal]}`);
     },
   );
 
