@@ -20,16 +20,18 @@ export default defineConfig({
           ...setup,
           name: 'unit',
           include: ['{gpu,server,renderer,electron,bench,scripts}/**/*.test.ts'],
+          maxWorkers: '100%',
         },
       },
       {
-        // Real processes, ports and files: one file at a time, so that two cores are enough.
+        // Real processes, ports and files: two files at a time, so that two cores are enough; after the unit tests.
         test: {
           ...setup,
           name: 'system',
           include: ['tests/**/*.test.ts'],
           exclude: ['tests/slow/**'],
-          fileParallelism: false,
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
         },
       },
       {

@@ -40,7 +40,7 @@ function supervise(spec: Partial<ChildSpec> & { args: readonly string[] }) {
     id: 'engine',
     command: node,
     port: null,
-    readyTimeoutMs: 5_000,
+    readyTimeoutMs: 20_000,
     graceMs: 300,
     probe: () => Promise.resolve(),
     restart: engineRestart,

@@ -27,7 +27,7 @@ describe('text, as KoboldCpp answers', () => {
   const body = { messages: [{ role: 'user', content: 'Say hello.' }] };
   const through = async <T>(use: (http: EngineHttp) => Promise<T>): Promise<T> => {
     const http = new EngineHttp(`http://127.0.0.1:${port}`, {
-      limits: { firstByteTimeoutMs: 400, idleTimeoutMs: 400 },
+      limits: { firstByteTimeoutMs: 1_500, idleTimeoutMs: 1_500 },
     });
     try {
       return await use(http);
