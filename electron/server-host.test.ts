@@ -60,6 +60,14 @@ describe('the server’s process', () => {
     expect([made.length, states.at(-1)]).toEqual([6, 'starting']);
   });
 
+  test('one that says that it cannot start is not tried again until somebody says so', () => {
+    made[0]?.emit('exit', 78);
+    vi.advanceTimersByTime(3_600_000);
+    expect([made.length, states.at(-1)]).toEqual([1, 'failed']);
+    host.retry();
+    expect(made).toHaveLength(2);
+  });
+
   test('crashes long apart are no reason to give up', () => {
     for (let i = 0; i < 20; i += 1) {
       made.at(-1)?.emit('exit', 1);

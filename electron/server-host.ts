@@ -16,6 +16,8 @@ export interface ServerHostOptions {
 
 /** What a server that wants to be started again ends with. */
 const restartCode = 75;
+/** And one that another start would not help. */
+const cannotStartCode = 78;
 const timing = { firstMs: 500, longestMs: 30_000, endMs: 12_000, crashes: 5, withinMs: 5 * 60_000 } as const;
 
 /** Runs the server in a process of its own, and starts it anew when it dies, unless it does nothing else. */
@@ -73,6 +75,10 @@ export class ServerHost {
     const now = performance.now();
     if (code === restartCode) {
       this.start();
+      return;
+    }
+    if (code === cannotStartCode) {
+      this.#options.onState('failed');
       return;
     }
     this.#crashes = [...this.#crashes.filter((at) => now - at < timing.withinMs), now];

@@ -1,15 +1,16 @@
 // Runs a command of this project on a machine that has only Node (20 or newer) and npm.
 //
-//   node scripts/bootstrap.mjs <command> [args...]
+//   node scripts/bootstrap.mjs [--keep] <command> [args...]
 //
 // Installs the locked dependencies when they are missing or the lockfile changed, builds the pages when their sources
-// changed, then runs the command with the project's own Node (the `node` package) first on the PATH. A command that
-// ends with code 75 wants to be started again. Uses only built-ins that Node 20 has.
+// changed, then runs the command with the project's own Node (the `node` package) first on the PATH. With --keep, a
+// command that dies or ends with code 75 is started again (keep-running.mjs). Uses only built-ins that Node 20 has.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { keepRunning } from './keep-running.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const modules = join(root, 'node_modules');
@@ -24,7 +25,6 @@ if (major < 20) {
   );
 }
 
-const restartCode = 75;
 const stamp = hashOf(['package-lock.json']);
 if (!isStamped(stampFile, stamp) || !existsSync(join(modules, '.bin'))) await install();
 
@@ -37,11 +37,11 @@ const pagesStamp = hashOf([
 ]);
 if (!isStamped(pagesStampFile, pagesStamp)) await build();
 
-const [command, ...args] = process.argv.slice(2);
-if (command) {
-  do process.exitCode = await run(command, args);
-  while (process.exitCode === restartCode);
-}
+const given = process.argv.slice(2);
+const isKept = given[0] === '--keep';
+const [command, ...args] = isKept ? given.slice(1) : given;
+if (command)
+  process.exitCode = isKept ? await keepRunning(() => launch(command, args)) : await run(command, args);
 
 function isStamped(file, wanted) {
   return existsSync(file) && readFileSync(file, 'utf8') === wanted;
@@ -86,18 +86,23 @@ async function install() {
   console.error(`Installed in ${Math.round((Date.now() - began) / 1000)} s.`);
 }
 
-/** Runs a command with the project's binaries first on the PATH; resolves to its exit code. */
+/** Starts a command with the project's binaries first on the PATH. */
+function launch(name, argv) {
+  const env = { ...process.env };
+  const pathKey = Object.keys(env).find((key) => key.toUpperCase() === 'PATH') ?? 'PATH';
+  // We start again what wants it.
+  if (isKept) env.KILNHOUSE_RESTARTS = '1';
+  env[pathKey] = join(modules, '.bin') + delimiter + (env[pathKey] ?? '');
+  // Compiled code is kept, so that the next start is quicker by a quarter.
+  env.NODE_COMPILE_CACHE ??= join(modules, '.cache', 'compiled');
+  // npm is a script on Windows, which only a shell can start; the arguments are ours alone.
+  return spawn(name, argv, { cwd: root, env, stdio: 'inherit', shell: windows });
+}
+
+/** Runs a command; resolves to its exit code. */
 function run(name, argv) {
   return new Promise((resolve) => {
-    const env = { ...process.env };
-    const pathKey = Object.keys(env).find((key) => key.toUpperCase() === 'PATH') ?? 'PATH';
-    // We start again what wants it.
-    env.KILNHOUSE_RESTARTS = '1';
-    env[pathKey] = join(modules, '.bin') + delimiter + (env[pathKey] ?? '');
-    // Compiled code is kept, so that the next start is quicker by a quarter.
-    env.NODE_COMPILE_CACHE ??= join(modules, '.cache', 'compiled');
-    // npm is a script on Windows, which only a shell can start; the arguments are ours alone.
-    const child = spawn(name, argv, { cwd: root, env, stdio: 'inherit', shell: windows });
+    const child = launch(name, argv);
     const forward = (signal) => child.kill(signal);
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, forward);
     child.on('error', (error) =>

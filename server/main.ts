@@ -3,6 +3,7 @@ import { type Appliance, compose, type Surroundings } from './compose.ts';
 import { InvalidValue } from './config/checked.ts';
 import { dataFolder, type LoadedConfig, loadConfig } from './config/config.ts';
 import { keepAsGood, lastGood } from './config/last-good.ts';
+import { DatabaseDamaged } from './db/health.ts';
 import { AlreadyRunning } from './db/instance-lock.ts';
 import { LedgerBroken } from './ledger/proof.ts';
 import { limits } from './contract/limits.ts';
@@ -10,6 +11,11 @@ import { tellShell, toldToEnd } from './shell-link.ts';
 
 /** Whoever started us starts us again. */
 const restartCode = 75;
+/** Whoever started us need not try again: it is for somebody to mend. */
+const cannotStartCode = 78;
+
+// What we write is for the owner of the installation alone, whatever folder it is written to.
+process.umask(0o077);
 
 /* Process entry: starts the appliance, says how to use it, and ends it when asked to. */
 try {
@@ -32,7 +38,7 @@ try {
     error instanceof InvalidValue || error instanceof AlreadyRunning || error instanceof LedgerBroken;
   console.error(`\nKilnhouse did not start: ${error instanceof Error ? error.message : String(error)}`);
   if (!known && error instanceof Error && process.env['KILNHOUSE_DEBUG']) console.error(error.stack);
-  process.exitCode = 1;
+  process.exitCode = cannotStartCode;
 }
 
 /** Starts with the settings there are; where they stop the start, with the last ones that worked. */
@@ -130,7 +136,8 @@ function endOn(appliance: Appliance): (code: number) => void {
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
     process.on(event, (error: unknown) => {
       console.error('Kilnhouse met an error it did not expect, and stops:', error);
-      end(1);
+      // A start of the same database would end the same way.
+      end(error instanceof DatabaseDamaged ? cannotStartCode : 1);
     });
   }
   return end;

@@ -7,6 +7,8 @@ import { dataFolder, type LoadedConfig, loadConfig } from './config/config.ts';
 import { lastGood } from './config/last-good.ts';
 
 /* npm run restore [backup]: puts a backup in the place of the data folder's contents, or lists what there is. */
+// As the appliance itself: what it writes is for its owner alone.
+process.umask(0o077);
 const [wanted] = process.argv.slice(2);
 try {
   const { config, folder } = readSettings();

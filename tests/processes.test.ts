@@ -293,7 +293,7 @@ test('F8: a second appliance on the same data ends with a message, and the first
   const first = await start();
   const second = TestAppliance.launch({ folder: first.folder });
   await second.until(() => second.process.exitCode !== null);
-  expect(second.process.exitCode).toBe(1);
+  expect(second.process.exitCode).toBe(78);
   expect(second.output).toContain('already runs');
   expect((await first.get('/health')).status).toBe(200);
 });
@@ -331,6 +331,6 @@ test('F62: a mistake in the settings is refused at start with its place', async 
   writeFileSync(join(folder, 'config.json'), '{"gpu": {"capMib": "lots"}}');
   const appliance = TestAppliance.launch({ folder });
   await appliance.until(() => appliance.process.exitCode !== null);
-  expect(appliance.process.exitCode).toBe(1);
+  expect(appliance.process.exitCode).toBe(78);
   expect(appliance.output).toContain('gpu.capMib');
 });

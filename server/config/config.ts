@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { type Static, type TSchema, Type } from 'typebox';
 import { checked, InvalidValue, parseChecked } from './checked.ts';
 import { readTextFile } from './text-file.ts';
+import { shutOutOthers } from './private-folder.ts';
 
 const Port = (value: number, description: string) =>
   Type.Integer({ minimum: 0, maximum: 65_535, default: value, description });
@@ -332,6 +333,7 @@ export function dataFolder(env: NodeJS.ProcessEnv): string {
 export function loadConfig(env: NodeJS.ProcessEnv = process.env): LoadedConfig {
   const folder = dataFolder(env);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
+  shutOutOthers(folder, (message) => console.error(message));
   const file = join(folder, 'config.json');
   if (!existsSync(file)) writeFileSync(file, '{\n  "$schema": "./config.schema.json"\n}\n', { mode: 0o600 });
   writeFileSync(join(folder, 'config.schema.json'), `${JSON.stringify(Config, null, 2)}\n`);
