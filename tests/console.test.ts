@@ -92,6 +92,9 @@ const button = (name: string | RegExp, on: Page | ReturnType<Page['locator']> = 
 
 /** Nothing serious is found in what is shown. */
 async function expectAccessible(on = page): Promise<void> {
+  // Colors are judged once nothing fades in any more.
+  const isFading = `document.getAnimations().some((one) => one.effect.getComputedTiming().iterations !== Infinity)`;
+  await expect.poll(() => on.evaluate(isFading)).toBe(false);
   const { violations } = await new AxeBuilder({ page: on }).analyze();
   const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
   expect(
@@ -277,6 +280,8 @@ describe('the dashboard', () => {
   });
 });
 
+const isPinned = ({ path }: { path: string }): boolean => path === 'scheduler.pinned';
+
 test('models: loaded, pinned, made the default, tried, unloaded', async () => {
   await enter('/models');
   await button('Load demo-chat-3b').click();
@@ -285,10 +290,26 @@ test('models: loaded, pinned, made the default, tried, unloaded', async () => {
     await button('More for demo-chat-3b').click();
     await page.getByRole('menuitem', { name: item }).click();
   };
-  await more('Never unload it for others');
   const row = page.getByRole('row').filter({ hasText: 'demo-chat-3b' }).first();
+  // What a pin refuses is said before, and shown after.
+  await more('Never unload it for others');
+  const question = page.getByRole('dialog', { name: 'Pin demo-chat-3b?' });
+  await question.getByText('demo-chat-8b').waitFor();
+  await expectAccessible();
+  await button('Cancel', question).click();
+  await question.waitFor({ state: 'detached' });
+  expect((await appliance.operator('/api/settings')).find(isPinned)).toMatchObject({ value: [] });
+  await more('Never unload it for others');
+  await button('Pin demo-chat-3b', question).click();
   await row.getByLabel('pinned').waitFor();
+  const blocked = page.getByRole('row').filter({ hasText: 'demo-chat-8b' }).first();
+  await blocked.getByText('blocked by pin').waitFor();
+  expect((await appliance.post('/generate-text', { prompt: 'hi', model: 'demo-chat-8b' })).status).toBe(400);
+  const { minutes, refusals } = await appliance.operator('/api/traffic');
+  expect(minutes.at(-1).refused + minutes.at(-2).refused).toBeGreaterThan(0);
+  expect(refusals).toContainEqual({ code: 'model_infeasible', count: expect.any(Number) });
   await more('Let it be unloaded for others');
+  await blocked.getByText('blocked by pin').waitFor({ state: 'detached' });
   await more('Take it where none is named');
   await row.getByLabel('default').waitFor();
   expect(

@@ -73,6 +73,12 @@ const lightInk = Object.fromEntries(
   ]),
 );
 
+/** The ground of buttons that destroy something, on which white can be read. */
+const redGround = {
+  '--mantine-color-red-filled': '#c92a2a',
+  '--mantine-color-red-filled-hover': '#b02525',
+};
+
 /** What Mantine's own colours are too pale for. */
 export const variables: CSSVariablesResolver = () => ({
   variables: {},
@@ -84,11 +90,13 @@ export const variables: CSSVariablesResolver = () => ({
     '--kilnhouse-surface': '#ffffff',
     '--mantine-color-error': '#b42323',
     ...lightInk,
+    ...redGround,
   },
   dark: {
     '--mantine-color-body': '#151210',
     '--kilnhouse-surface': '#211c19',
     '--mantine-color-error': '#ff8787',
+    ...redGround,
   },
 });
 

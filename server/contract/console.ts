@@ -62,10 +62,14 @@ export const TrafficView = Type.Object({
       at: Type.Number({ description: 'The beginning of the minute, wall-clock milliseconds.' }),
       requests: Type.Integer(),
       failed: Type.Integer(),
+      refused: Type.Integer({ description: 'Turned away before any work was done.' }),
       tokens: Type.Integer(),
       images: Type.Integer(),
     }),
   ),
+  refusals: Type.Array(Type.Object({ code: Type.String(), count: Type.Integer() }), {
+    description: 'Why requests of the last hour were refused, the most frequent reason first.',
+  }),
 });
 
 export const HistoryView = Type.Object({

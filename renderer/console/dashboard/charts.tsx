@@ -1,4 +1,4 @@
-import { Group, Paper, SimpleGrid, Text, Title } from '@mantine/core';
+import { Group, Paper, SimpleGrid, Text, Title, Tooltip } from '@mantine/core';
 import { useEffect, useMemo, useState } from 'react';
 import type { Static } from 'typebox';
 import type { HistoryView, TrafficView } from '../../../server/contract/console.ts';
@@ -96,6 +96,10 @@ function Traffic() {
   const { data } = useGet<Static<typeof TrafficView>>('/api/traffic', { everyMs: 10_000 });
   const minutes = useMemo(() => data?.minutes ?? [], [data]);
   const last = minutes.at(-2);
+  const refusals = (data?.refusals ?? [])
+    .slice(0, 3)
+    .map((one) => `${one.code.replaceAll('_', ' ')} ${count(one.count)}`)
+    .join(', ');
   const { times, series } = useMemo(() => {
     const lines: Series[] = [
       {
@@ -119,6 +123,17 @@ function Traffic() {
           <Figure name="Tokens" value={count(last?.tokens ?? 0)} color={colors.tokens} />
           <Figure name="Pictures" value={count(last?.images ?? 0)} />
           <Figure name="Failed" value={count(last?.failed ?? 0)} />
+          <Tooltip
+            label={
+              refusals === ''
+                ? 'Nobody was refused in the last hour.'
+                : `Refused in the last hour: ${refusals}.`
+            }
+          >
+            <div tabIndex={0}>
+              <Figure name="Refused" value={count(last?.refused ?? 0)} />
+            </div>
+          </Tooltip>
         </Group>
       </Group>
       <TimeChart

@@ -21,7 +21,7 @@ import { Check, Download, EllipsisVertical, Pin, Star } from 'lucide-react';
 import { useState } from 'react';
 import type { Static } from 'typebox';
 import type { DownloadView, FoundView, SettingsView } from '../../../server/contract/console.ts';
-import type { LeftOutView } from '../../../server/contract/operator.ts';
+import type { LeftOutView, PinEffect } from '../../../server/contract/operator.ts';
 import { call } from '../../api/client.ts';
 import { type LiveView, useLive } from '../../api/live.ts';
 import { useGet } from '../../api/queries.ts';
@@ -108,8 +108,11 @@ function ModelRow({ model, isDefault }: { model: Model; isDefault: boolean }) {
     pinned,
     spilled,
     obstacle,
+    blockedByPins,
   } = model;
   const [isTrying, trying] = useDisclosure(false);
+  /** Models that would be refused if this one were pinned, while that is asked. */
+  const [blocks, setBlocks] = useState<readonly string[]>([]);
   const colorOf = useModelColors();
   const act = useAction(async (action: string) => {
     const { message } = await call<{ message: string }>(
@@ -117,6 +120,13 @@ function ModelRow({ model, isDefault }: { model: Model; isDefault: boolean }) {
       `/api/models/${encodeURIComponent(id)}/${action}`,
     );
     return message;
+  });
+  /** Pins it, or asks first where that makes others unusable. */
+  const pin = useAction(async () => {
+    const effect = await call<Static<typeof PinEffect>>('GET', `/api/models/${encodeURIComponent(id)}/pin`);
+    if (effect.blocks.length > 0) setBlocks(effect.blocks);
+    else act.mutate('pin');
+    return null;
   });
   const isLoaded = phase !== 'absent';
   return (
@@ -157,6 +167,13 @@ function ModelRow({ model, isDefault }: { model: Model; isDefault: boolean }) {
             </Text>
           )}
           {spilled && <Badge color="red">spilled</Badge>}
+          {blockedByPins.length > 0 && (
+            <Tooltip label={`No room beside ${blockedByPins.join(', ')}. Requests for it are refused.`}>
+              <Badge color="red" tabIndex={0}>
+                blocked by pin
+              </Badge>
+            </Tooltip>
+          )}
         </Group>
       </PlainTable.Td>
       <PlainTable.Td>{bytes(sizeBytes)}</PlainTable.Td>
@@ -194,7 +211,7 @@ function ModelRow({ model, isDefault }: { model: Model; isDefault: boolean }) {
               </Button>
             </Menu.Target>
             <Menu.Dropdown>
-              <Menu.Item onClick={() => act.mutate(pinned ? 'unpin' : 'pin')}>
+              <Menu.Item onClick={() => (pinned ? act.mutate('unpin') : pin.mutate())}>
                 {pinned ? 'Let it be unloaded for others' : 'Never unload it for others'}
               </Menu.Item>
               {(modality === 'text' || modality === 'image') && (
@@ -206,6 +223,28 @@ function ModelRow({ model, isDefault }: { model: Model; isDefault: boolean }) {
             </Menu.Dropdown>
           </Menu>
         </Group>
+        <Modal opened={blocks.length > 0} onClose={() => setBlocks([])} title={`Pin ${id}?`} centered>
+          <Stack>
+            <Text size="sm">
+              {blocks.join(', ')} {blocks.length === 1 ? 'does' : 'do'} not fit beside it. Requests for{' '}
+              {blocks.length === 1 ? 'that model' : 'these models'} will be refused until you unpin {id}.
+            </Text>
+            <Group justify="flex-end">
+              <Button variant="default" onClick={() => setBlocks([])} data-autofocus>
+                Cancel
+              </Button>
+              <Button
+                color="red"
+                onClick={() => {
+                  setBlocks([]);
+                  act.mutate('pin');
+                }}
+              >
+                Pin {id}
+              </Button>
+            </Group>
+          </Stack>
+        </Modal>
         <Modal opened={isTrying} onClose={trying.close} title={`Try ${id}`} centered>
           {isTrying && (modality === 'text' || modality === 'image') && <TryOut kind={modality} model={id} />}
         </Modal>

@@ -8,7 +8,7 @@ import { limits } from '../../contract/limits.ts';
 import { Done } from '../../contract/operator.ts';
 import { ApiError } from '../../http/api-error.ts';
 import { ClientGone } from '../../http/held-reply.ts';
-import { trafficOf } from '../../usage/traffic.ts';
+import { refusalsOf, trafficOf } from '../../usage/traffic.ts';
 import { type OperatorDeps, operatorOf } from './operator-context.ts';
 import { currentAlerts } from './snapshot.ts';
 
@@ -46,7 +46,8 @@ export const machineRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app
     },
     async () => {
       usage.flush();
-      return { minutes: trafficOf(db, Date.now()) };
+      const now = Date.now();
+      return { minutes: trafficOf(db, now), refusals: refusalsOf(db, now) };
     },
   );
 
