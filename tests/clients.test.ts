@@ -282,6 +282,17 @@ const programs: [string, string, object, string | null][] = [
   ],
 ];
 
+test('every text with a pattern says in the API’s own document what it must look like', async () => {
+  const unsaid: string[] = [];
+  const look = (part: unknown, place: string): void => {
+    if (typeof part !== 'object' || part === null) return;
+    if ('pattern' in part && typeof part.pattern === 'string' && !('x-form' in part)) unsaid.push(place);
+    for (const [name, inner] of Object.entries(part)) look(inner, `${place} ${name}`);
+  };
+  look((await appliance.call('GET', '/openapi.json')).json.paths, '');
+  expect(unsaid).toEqual([]);
+});
+
 describe('programs', () => {
   test.each(programs)('%s', async (_, path, body, ignored) => {
     const { model, messages, max_tokens: most } = chat;

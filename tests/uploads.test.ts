@@ -223,6 +223,16 @@ test('W5: five hundred names that try to be somewhere else are names, and nothin
     expect(name).toMatch(/^[0-9a-f]{32}\/[0-9a-f]{32}\/upl_[0-9a-f]{32}$/);
 });
 
+test('RFC 9110: a range beyond the end of a file is 416, with the size of the file', async () => {
+  const { data } = await send(await picture());
+  const get = (range: string) => fetch(data.url, { headers: { range } });
+  const part = await get('bytes=0-3');
+  expect([part.status, part.headers.get('content-range')]).toEqual([206, `bytes 0-3/${data.bytes}`]);
+  const beyond = await get(`bytes=${data.bytes}-`);
+  expect([beyond.status, beyond.headers.get('content-range')]).toEqual([416, `bytes */${data.bytes}`]);
+  expect(await beyond.json()).toMatchObject({ error: { code: 'range_not_satisfiable', side: 'client' } });
+});
+
 test('D21: a name keeps the joiners of an emoji, and never ends in half a character', async () => {
   const bytes = await picture('png', { width: 64, height: 64 });
   const names = ['👨‍👩‍👧.png', `${'x'.repeat(199)}😀`];

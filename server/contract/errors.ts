@@ -27,6 +27,7 @@ export const errorTable = {
   conflict: { status: 409, type: 'invalid_request_error', side: 'client' },
   payload_too_large: { status: 413, type: 'invalid_request_error', side: 'client' },
   unsupported_media_type: { status: 415, type: 'invalid_request_error', side: 'client' },
+  range_not_satisfiable: { status: 416, type: 'invalid_request_error', side: 'client' },
   misdirected_request: { status: 421, type: 'invalid_request_error', side: 'client' },
   upgrade_required: { status: 426, type: 'invalid_request_error', side: 'client' },
   headers_too_large: { status: 431, type: 'invalid_request_error', side: 'client' },

@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import { Ajv } from 'ajv';
 import { Type, type TSchema } from 'typebox';
 import { expect, test } from 'vitest';
@@ -77,7 +78,7 @@ test('a wrong setting is told as every other fault is', () => {
   expect(told('{"tenant":{"prot":1}}')).toBe('config.json: tenant.prot is not known here.');
 });
 
-test('every text with a pattern says for people what it must look like', () => {
+test('every text with a pattern says for people what it must look like', async () => {
   const unsaid: string[] = [];
   const look = (schema: unknown, place: string): void => {
     if (typeof schema !== 'object' || schema === null) return;
@@ -86,5 +87,8 @@ test('every text with a pattern says for people what it must look like', () => {
     for (const [name, inner] of Object.entries(schema)) look(inner, `${place}.${name}`);
   };
   look(Config, 'config');
+  const names = readdirSync(import.meta.dirname).flatMap((file) => /^([a-z-]+)\.ts$/.exec(file)?.[1] ?? []);
+  expect(names.length).toBeGreaterThan(10);
+  for (const name of names) look({ ...((await import(`../contract/${name}.ts`)) as object) }, name);
   expect(unsaid).toEqual([]);
 });

@@ -99,9 +99,12 @@ export async function baseApp(
       done();
     });
   }
-  app.setErrorHandler((error: FastifyError | Error, request, reply) =>
-    sendError(asRequestError(error, request), request, reply),
-  );
+  app.setErrorHandler((error: FastifyError | Error, request, reply) => {
+    // Who goes on with a file learns from it that there is no more (RFC 9110 14.4).
+    const size = 'headers' in error ? (error.headers as Record<string, unknown>)['Content-Range'] : undefined;
+    if (typeof size === 'string') reply.header('content-range', size);
+    return sendError(asRequestError(error, request), request, reply);
+  });
   const refuseUnknown = (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const fault = pathFault(request);
     if (fault !== undefined) return sendError(new ApiError('invalid_request', fault), request, reply);
@@ -278,6 +281,11 @@ function asRequestError(error: FastifyError | Error, request: FastifyRequest): A
   ) {
     return new ApiError('invalid_request', `The body is not valid JSON: ${error.message}`);
   }
+  if (status === 416)
+    return new ApiError(
+      'range_not_satisfiable',
+      'The file ends before the range begins. Its size is in Content-Range.',
+    );
   if (status === 503)
     return new ApiError('shutting_down', 'The appliance is shutting down.', { retryAfterMs: 10_000 });
   if (status === 408) return new ApiError('request_timeout', 'The request took too long to arrive.');
