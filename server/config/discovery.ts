@@ -1,7 +1,7 @@
 import { accessSync, constants, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { field } from '../../gpu/engines/http.ts';
 import type { Config } from './config.ts';
 
@@ -16,7 +16,11 @@ export interface Found {
   readonly ggufFiles: boolean;
 }
 
-const askTimeoutMs = 400;
+/**
+ * Windows takes two seconds to say that nobody listens on a port; who listens is connected to at once, however busy. An
+ * engine that is busy may take long to answer, and one that is not found is not there until the next start.
+ */
+const limits = { connectMs: 400, answerMs: 5_000 } as const;
 /** The usual ports of web UIs, with and without --nowebui. */
 const webuiPorts = [7861, 7860] as const;
 
@@ -90,12 +94,27 @@ async function answers(
   try {
     const headers: Record<string, string> =
       auth === null ? {} : { authorization: `Basic ${Buffer.from(auth).toString('base64')}` };
-    const asked = fetch(url, { headers, signal: AbortSignal.timeout(askTimeoutMs) });
-    const response = await Promise.race([asked, delay(askTimeoutMs + 100, null, { ref: false })]);
-    return response !== null && response.ok && recognise(await response.json());
+    if (!(await listens(Number(new URL(url).port)))) return false;
+    const response = await fetch(url, { headers, signal: AbortSignal.timeout(limits.answerMs) });
+    return response.ok && recognise(await response.json());
   } catch {
     return false;
   }
+}
+
+/** Whether anybody listens on a port of this machine. */
+function listens(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ port, host: '127.0.0.1' });
+    const ended = (isThere: boolean): void => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(isThere);
+    };
+    // In a process that was held up the time can be over before the connection was noticed: it is looked for once more.
+    const timer = setTimeout(() => setImmediate(() => setImmediate(ended, false)), limits.connectMs);
+    socket.once('connect', () => ended(true)).once('error', () => ended(false));
+  });
 }
 
 function hasGguf(folder: string): boolean {
