@@ -21,7 +21,7 @@ async function serving(options: Parameters<typeof TestAppliance.start>[0] = {}):
 
 /** Waits until the same request is served again, slowly enough for its rate limit. */
 function recovered(path: string, body: object): Promise<void> {
-  return appliance.until(async () => (await appliance.post(path, body)).status === 200, 30_000, 500);
+  return appliance.until(async () => (await appliance.post(path, body)).status === 200, 90_000, 500);
 }
 
 /** The error of an answer. */
@@ -141,11 +141,10 @@ describe('V2, F24: memory that comes back late', () => {
     expect(load?.at).toBeGreaterThanOrEqual(released?.at ?? Infinity);
     // The card says itself until when it held what the engine had let go of.
     const folder = join(appliance.folder, 'demo', 'vram');
-    const held = readdirSync(folder).map(
-      (name) => (JSON.parse(readFileSync(join(folder, name), 'utf8')) as { until: number | null }).until ?? 0,
-    );
-    expect(Math.max(...held)).toBeGreaterThan(0);
-    expect(load?.at).toBeGreaterThanOrEqual(Math.max(...held));
+    const name = readdirSync(folder).find((file) => file.endsWith('-demo-chat-8b.json')) ?? '';
+    const { until } = JSON.parse(readFileSync(join(folder, name), 'utf8')) as { until: number | null };
+    expect(until).not.toBeNull();
+    expect(load?.at).toBeGreaterThanOrEqual(until ?? Infinity);
   });
 });
 
