@@ -274,7 +274,10 @@ async function build(
   );
   closers.push(() => usage.close());
   const history = new HistoryStore(db, vault);
-  const idempotency = new IdempotencyStore(db, vault);
+  const idempotency = new IdempotencyStore(db, vault, (id, bytes) => {
+    const tenant = accounts.directory.tenant(id);
+    return tenant !== undefined && room.has(tenant, bytes);
+  });
   const accounts = await openAccounts({ config, folder, db, offers, files, ledger, writes, logger, closers });
   const orders = new OrderStore(db);
   const { secretKey, webhookSecret, url } = stripeKeys(config);
@@ -296,7 +299,7 @@ async function build(
     writes,
   });
   const signedLinks = new SignedLinks(installSecret(join(folder, 'link-secret')));
-  const links = new ImageLinks(folder, signedLinks);
+  const links = new ImageLinks(folder, signedLinks, vault);
   await links.start();
   closers.push(() => links.close());
 
@@ -312,14 +315,17 @@ async function build(
   const startedAt = Date.now();
   const jobStore = new JobStore(db, vault);
   const space = new DiskSpace(folder, config.storage.floorMib * mib);
-  const fileStore = new LocalFiles(join(folder, 'artefacts'), space);
+  const fileStore = new LocalFiles(join(folder, 'artefacts'), space, vault);
   const owner = ownerOf(folder);
   const pictures = new Pictures(childEnv(process.env, { owner, child: 'pictures' }));
   closers.push(() => pictures.close());
   const classifier = new ImageClassifier(childEnv(process.env, { owner, child: 'classifier' }));
   closers.push(() => classifier.close());
   const moderation = new Moderation(classifier, config.moderation.imageThreshold);
-  const room = new StorageRoom({ stored: (tenant) => uploadStore.storedBytes(tenant), space });
+  const room = new StorageRoom({
+    stored: (tenant) => uploadStore.storedBytes(tenant) + links.bytesOf(tenant),
+    space,
+  });
   const uploads = new Uploads({
     store: uploadStore,
     files: fileStore,
@@ -534,6 +540,14 @@ async function build(
   // Jobs that wait for a model begin as soon as the engines have said what they have.
   void gpu.settled(limits.engineStartMs).then(() => jobs.wake());
   closers.push(() => jobs.close());
+  const sealing = new AbortController();
+  closers.push(() => sealing.abort());
+  fileStore
+    .sealOld(jobStore.files(startedAt), sealing.signal)
+    .then((sealed) => sealed > 0 && logger.info({ sealed }, 'files of an earlier version were encrypted'))
+    .catch((error: unknown) =>
+      logger.error({ err: error }, 'files of an earlier version could not be encrypted'),
+    );
   fileStore
     .sweepOrphans((id) => jobStore.knowsFile(id), startedAt)
     .then((removed) => removed > 0 && logger.warn({ removed }, 'deleted files that belonged to nothing'))

@@ -61,7 +61,7 @@ export const limits = {
   toolWaitingOfEach: 32,
   storage: { lookEveryMs: 1_000 },
   moderation: { texts: 100, images: 10 },
-  imageLink: { lifetimeMs: 60 * 60_000, storeBytes: 512 * 1024 * 1024 },
+  imageLink: { lifetimeMs: 60 * 60_000 },
   /** A waiting client hears something at least this often (Cloudflare cuts at about 100 s of silence). */
   heartbeatMs: 10_000,
   /** How long an answer is held back in the hope of a proper status before the first heartbeat commits to 200. */

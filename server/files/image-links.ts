@@ -2,6 +2,10 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { limits } from '../contract/limits.ts';
+import { cannotWrite } from '../http/api-error.ts';
+import type { Vault } from '../secrets/vault.ts';
+import type { Tenant } from '../tenants/tenant.ts';
+import type { StorageRoom } from './storage-room.ts';
 import type { SignedLinks } from './signed-links.ts';
 
 export interface ImageLink {
@@ -14,17 +18,31 @@ export interface ImageLink {
 const contentTypes = { png: 'image/png', jpeg: 'image/jpeg', webp: 'image/webp' } as const;
 export type ImageFormat = keyof typeof contentTypes;
 
+/** The name of a file: its owner before that of its link. */
+const storedPattern = /^[0-9a-f]{16}\.[0-9a-f]{32}\.(png|jpeg|webp)$/;
 const filePattern = /^([0-9a-f]{32})\.(png|jpeg|webp)$/;
 
-/** Pictures handed out as links that expire. A link is good for one object of one tenant, until its hour is over. */
+/**
+ * Pictures handed out as links that expire, encrypted on the disk. A link is good for one object of one tenant, until its
+ * hour is over. What they take counts against the tenant's quota.
+ */
 export class ImageLinks {
   readonly #folder: string;
   readonly #links: SignedLinks;
+  readonly #vault: Vault;
+  /** What lies there of each owner, by the latest look and what was written since. */
+  #bytes = new Map<string, number>();
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(dataFolder: string, links: SignedLinks) {
+  constructor(dataFolder: string, links: SignedLinks, vault: Vault) {
     this.#folder = join(dataFolder, 'images');
     this.#links = links;
+    this.#vault = vault;
+  }
+
+  /** What the pictures of a tenant take on the disk. */
+  bytesOf(tenant: string): number {
+    return this.#bytes.get(ownerOf(tenant)) ?? 0;
   }
 
   async start(): Promise<void> {
@@ -37,11 +55,26 @@ export class ImageLinks {
     if (this.#timer) clearInterval(this.#timer);
   }
 
-  async save(tenant: string, picture: Uint8Array, format: ImageFormat = 'png'): Promise<ImageLink> {
+  /** Throws an ApiError, and keeps nothing, where the tenant or the disk has no room. */
+  async save(
+    tenant: Tenant,
+    picture: Uint8Array,
+    format: ImageFormat,
+    room: Pick<StorageRoom, 'reserve'>,
+  ): Promise<ImageLink> {
     const id = randomBytes(16).toString('hex');
     const expiresAt = Date.now() + limits.imageLink.lifetimeMs;
-    await writeFile(join(this.#folder, `${id}.${format}`), picture, { mode: 0o600 });
-    const owner = ownerOf(tenant);
+    const owner = ownerOf(tenant.id);
+    const sealed = this.#vault.seal(owner, picture);
+    const giveBack = room.reserve(tenant, sealed.length);
+    try {
+      await writeFile(join(this.#folder, `${owner}.${id}.${format}`), sealed, { mode: 0o600 });
+      this.#bytes.set(owner, (this.#bytes.get(owner) ?? 0) + sealed.length);
+    } catch (cause) {
+      throw cannotWrite(cause);
+    } finally {
+      giveBack();
+    }
     const signature = this.#links.sign({ tenant: owner, object: id }, expiresAt);
     const path = `/images/${owner}/${id}.${format}?expires=${expiresAt}&signature=${signature}`;
     return { path, expiresAt };
@@ -57,26 +90,24 @@ export class ImageLinks {
     const [, id, format] = filePattern.exec(file) ?? [];
     if (id === undefined || !this.#links.isGood({ tenant: owner, object: id }, expires, signature))
       return null;
-    const bytes = await readFile(join(this.#folder, file)).catch(() => null);
-    return bytes && { bytes, contentType: contentTypes[format as ImageFormat] };
+    const sealed = await readFile(join(this.#folder, `${owner}.${file}`)).catch(() => null);
+    const contentType = contentTypes[format as ImageFormat];
+    return sealed && { bytes: this.#vault.open(owner, sealed), contentType };
   }
 
-  /** Removes what has expired, and the oldest when there is too much. */
+  /** Removes what has expired, and what an earlier version left. */
   async sweep(): Promise<void> {
-    const names = await readdir(this.#folder).catch(() => []);
-    const files = await Promise.all(
-      names.map(async (name) => {
-        const path = join(this.#folder, name);
-        const info = await stat(path).catch(() => null);
-        return { path, bytes: info?.size ?? 0, at: info?.mtimeMs ?? 0 };
-      }),
-    );
-    let held = 0;
-    for (const { path, bytes, at } of files.toSorted((a, b) => b.at - a.at)) {
-      held += bytes;
-      const expired = at + limits.imageLink.lifetimeMs < Date.now();
-      if (expired || held > limits.imageLink.storeBytes) await rm(path, { force: true });
+    const bytes = new Map<string, number>();
+    for (const name of await readdir(this.#folder).catch(() => [])) {
+      const path = join(this.#folder, name);
+      const info = await stat(path).catch(() => null);
+      const [owner = ''] = name.split('.');
+      const isGood =
+        storedPattern.test(name) && (info?.mtimeMs ?? 0) + limits.imageLink.lifetimeMs >= Date.now();
+      if (isGood) bytes.set(owner, (bytes.get(owner) ?? 0) + (info?.size ?? 0));
+      else await rm(path, { force: true });
     }
+    this.#bytes = bytes;
   }
 }
 

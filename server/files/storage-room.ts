@@ -34,6 +34,17 @@ export class StorageRoom {
     );
   }
 
+  /** Whether there is room. */
+  has(tenant: Pick<Tenant, 'id' | 'limits'>, bytes: number): boolean {
+    try {
+      this.demand(tenant, bytes);
+      return true;
+    } catch (error) {
+      if (error instanceof ApiError) return false;
+      throw error;
+    }
+  }
+
   /** The same, and keeps the room until what is to be there is written. Returns how to give it back. */
   reserve(tenant: Pick<Tenant, 'id' | 'limits'>, bytes: number): () => void {
     this.demand(tenant, bytes);

@@ -1,5 +1,5 @@
 import type { Database } from 'better-sqlite3';
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test, vi } from 'vitest';
 import { limits } from '../contract/limits.ts';
 import { openDatabase } from '../db/open.ts';
 import { ApiError } from '../http/api-error.ts';
@@ -107,4 +107,25 @@ test('what was answered to a person goes with the person', () => {
   expect(store.removeOfPerson('bob', 10)).toBe(0);
   expect(store.removeOfPerson('ann', 10)).toBe(1);
   expect(begin()).toEqual({ tenant: 'a', key: 'k' });
+});
+
+test('review 23: kept answers count against the quota, and none is kept without room', () => {
+  const stored = (): number =>
+    db.prepare<[], number>("select coalesce(sum(bytes), 0) from storage where tenant = 'a'").pluck().get() ??
+    0;
+  const bounded = new IdempotencyStore(db, vault, (_, bytes) => stored() + bytes <= 1_000);
+  const answer = { status: 200, contentType: 'text/plain', body: 'x'.repeat(600) };
+  for (const key of ['one', 'two']) {
+    bounded.begin('a', key, request);
+    bounded.finish({ tenant: 'a', key }, answer);
+  }
+  expect(stored()).toBeGreaterThanOrEqual(600);
+  expect(stored()).toBeLessThan(1_000);
+  expect(bounded.begin('a', 'one', request)).toMatchObject({ status: 200 });
+  // It was done and charged once, whether or not its answer is there.
+  expect(() => bounded.begin('a', 'two', request)).toThrow('was not kept');
+  vi.useFakeTimers({ now: Date.now() + limits.idempotency.keptMs + 1, toFake: ['Date'] });
+  bounded.begin('a', 'one', request);
+  expect(stored()).toBe(0);
+  vi.useRealTimers();
 });

@@ -56,7 +56,11 @@ export class IdempotencyStore {
   /** Work that another run of the appliance began died with it. */
   readonly #boot = randomUUID();
 
-  constructor(db: Database, vault: Vault) {
+  readonly #hasRoom: (tenant: string, bytes: number) => boolean;
+
+  /** `hasRoom` says whether so many bytes more may be kept for a tenant; an answer that has none is not given again. */
+  constructor(db: Database, vault: Vault, hasRoom: (tenant: string, bytes: number) => boolean = () => true) {
+    this.#hasRoom = hasRoom;
     this.#sql = new Statements(db);
     this.#vault = vault;
     this.#transaction = db.transaction((work: () => void) => work());
@@ -103,9 +107,11 @@ export class IdempotencyStore {
       );
     }
     if (earlier && earlier.status !== null) return this.#kept(tenant, earlier);
+    // Not by a replacement, of which the triggers that count bytes would not hear.
+    this.#sql.prepare('delete from idempotency where tenant = ? and key = ?').run(tenant, key);
     this.#sql
       .prepare(
-        `insert or replace into idempotency (tenant, key, fingerprint, boot, request_id, at, person)
+        `insert into idempotency (tenant, key, fingerprint, boot, request_id, at, person)
          values (?, ?, ?, ?, ?, ?, ?)`,
       )
       .run(tenant, key, fingerprint, this.#boot, request.id, Date.now(), request.person);
@@ -118,8 +124,9 @@ export class IdempotencyStore {
    */
   finish({ tenant, key }: KeyedRun, answer: KeptAnswer | null, needs: readonly Need[] = []): void {
     const body = answer && Buffer.from(answer.body);
-    const kept =
-      body && body.length <= limits.idempotency.answerBytes ? this.#vault.seal(tenant, body) : null;
+    const fits =
+      body !== null && body.length <= limits.idempotency.answerBytes && this.#hasRoom(tenant, body.length);
+    const kept = fits ? this.#vault.seal(tenant, body) : null;
     this.#sql
       .prepare(
         'update idempotency set boot = null, status = ?, content_type = ?, answer = ?, needs = ? where tenant = ? and key = ?',

@@ -1,5 +1,7 @@
 import type { Database } from 'better-sqlite3';
+import { limits } from '../contract/limits.ts';
 import { distinct, Statements } from '../db/statements.ts';
+import type { FileName } from '../files/file-store.ts';
 import type { Prices } from '../offers/prices.ts';
 import type { Vault } from '../secrets/vault.ts';
 import { isFinal, type JobEvent, type JobState, next } from './states.ts';
@@ -377,6 +379,24 @@ export class JobStore {
        union all select 1 from uploads where id = ? limit 1`,
     );
     return known.get(id, id, id) !== undefined;
+  }
+
+  /** The files of results and uploads that were there before a moment, read a page at a time. */
+  *files(before: number): Generator<FileName> {
+    const page = this.#sql.prepare<[string, number, number], FileName>(
+      `select * from (
+         select id, tenant, job as "group", created_at from artefacts
+         union all select thumbnail, tenant, job, created_at from artefacts where thumbnail is not null
+         union all select id, tenant, 'uploads', created_at from uploads)
+       where id > ? and created_at < ? order by id limit ?`,
+    );
+    let after = '';
+    for (;;) {
+      const found = page.all(after, before, limits.turn.rows);
+      for (const { id, tenant, group } of found) yield { id, tenant, group };
+      after = found.at(-1)?.id ?? '';
+      if (found.length < limits.turn.rows) return;
+    }
   }
 
   addEvent(job: string, type: string, data: object): void {

@@ -10,7 +10,7 @@ import type { Artefact, JobRecord } from './job-store.ts';
 export interface ResultParts {
   readonly files: FileStore;
   readonly pictures: Pick<Pictures, 'work'>;
-  readonly moderation: Pick<Moderation, 'allows'>;
+  readonly moderation: Pick<Moderation, 'allowsResult'>;
 }
 
 /**
@@ -33,7 +33,7 @@ export class StepResults implements ResultSink {
     const { files, pictures, moderation } = this.#parts;
     const { id: job, tenant } = this.#job;
     const isPicture = contentType.startsWith('image/');
-    if (isPicture && !(await moderation.allows(this.#tenant, bytes))) return false;
+    if (!(await moderation.allowsResult(this.#tenant, contentType, bytes))) return false;
     const small = isPicture ? await pictures.work({ kind: 'thumbnail', bytes }, 'picture', tenant) : null;
     const artefact: Artefact = {
       id: newId('artefact'),

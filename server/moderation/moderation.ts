@@ -18,6 +18,24 @@ export function nothingAllowed(): ApiError {
   );
 }
 
+/**
+ * How results are looked at, by the beginning of their content type. Texts are answers to prompts that admission held
+ * against the lists of phrases. What is not in this table is kept from tenants without `allowNSFW`: video, sound and
+ * meshes, until there is something that looks at them.
+ */
+const ways: readonly (readonly [type: string, way: 'picture' | 'text'])[] = [
+  ['image/png', 'picture'],
+  ['image/jpeg', 'picture'],
+  ['image/webp', 'picture'],
+  ['application/json', 'text'],
+  ['text/plain', 'text'],
+];
+
+function wayOf(contentType: string): 'picture' | 'text' | null {
+  const type = contentType.split(';')[0]?.trim().toLowerCase();
+  return ways.find(([known]) => known === type)?.[1] ?? null;
+}
+
 /** The policy on pictures: what tenants without `allowNSFW` neither bring in nor are given. */
 export class Moderation {
   readonly #classifier: Pick<ImageClassifier, 'classify'>;
@@ -46,6 +64,25 @@ export class Moderation {
   /** Whether a picture may go to a tenant. */
   async allows({ id, allowNSFW }: Pick<Tenant, 'id' | 'allowNSFW'>, bytes: Uint8Array): Promise<boolean> {
     return allowNSFW || !(await this.look(bytes, id)).flagged;
+  }
+
+  /**
+   * Whether a result may go to a tenant: looked at as its kind is, and refused where nobody looks at that kind, rather
+   * than passed on unseen.
+   */
+  async allowsResult(
+    tenant: Pick<Tenant, 'id' | 'allowNSFW'>,
+    contentType: string,
+    bytes: Uint8Array,
+  ): Promise<boolean> {
+    if (tenant.allowNSFW) return true;
+    const look = wayOf(contentType);
+    if (look === 'text') return true;
+    if (look === 'picture') return this.allows(tenant, bytes);
+    throw new ApiError(
+      'content_policy_violation',
+      `Results of the kind ${contentType} cannot be checked yet, so this tenant’s content policy keeps them. Nothing was charged.`,
+    );
   }
 
   /** Throws an ApiError for a picture that a tenant may not use. */

@@ -55,7 +55,7 @@ beforeEach(() => {
   const users = new UserStore(db);
   const folder = mkdtempSync(join(tmpdir(), 'kilnhouse-turns-'));
   const space = new DiskSpace(folder, 0);
-  const files = new LocalFiles(join(folder, 'artefacts'), space);
+  const files = new LocalFiles(join(folder, 'artefacts'), space, vault);
   const jobStore = new JobStore(db, vault);
   const usage = new UsageStore(db, (error) => problems.push(error));
   const onError = (error: unknown): void => void problems.push(error);

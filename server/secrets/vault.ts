@@ -27,6 +27,11 @@ export class Vault {
     return Buffer.concat([decipher.update(sealed.subarray(ivBytes, -tagBytes)), decipher.final()]);
   }
 
+  /** The key of one file of a tenant, by the salt that lies in its head. */
+  fileKey(tenant: string, salt: Uint8Array): Buffer {
+    return Buffer.from(hkdfSync('sha256', this.#master, salt, `kilnhouse tenant file ${tenant}`, 32));
+  }
+
   #key(tenant: string): Buffer {
     return Buffer.from(hkdfSync('sha256', this.#master, tenant, 'kilnhouse tenant content', 32));
   }

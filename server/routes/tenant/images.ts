@@ -28,7 +28,7 @@ import { addressOf, admit, identityOf, lookAgain, tellIgnored, type TenantDeps }
 
 /** The OpenAI routes that make pictures, and the links they are handed out by. */
 export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
-  const { admission, links, pictures, moderation } = deps;
+  const { admission, links, pictures, moderation, room } = deps;
 
   app.post(
     '/v1/images/generations',
@@ -47,6 +47,7 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
       const { body } = request;
       const model = await modelFor(deps, identity, 'image', body.model);
       const size = parseSize(body.size);
+      if (body.response_format === 'url') room.demand(identity.tenant, 0);
       const count = body.n ?? 1;
       const wanted = imageRequest({ ...body, negativePrompt: body.negative_prompt }, size);
       const ticket = admit(deps, request, reply, {
@@ -82,6 +83,7 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
       const files = [form.image, form.mask].map((file) => file && hash('sha256', file));
       if (once(deps, request, reply, { fields, files })) return reply;
       const model = await modelFor(deps, identity, 'image', fields.model);
+      if (fields.response_format === 'url') room.demand(identity.tenant, 0);
       admission.demandMayAsk(identity, { feature: 'image', model: model.id });
       const isAuto = !fields.size || fields.size === 'auto';
       const { id: tenant } = identity.tenant;
@@ -175,7 +177,7 @@ export const imageRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, de
           const { id } = job.ticket.identity.tenant;
           const picture = format === 'png' ? png : await converted(png, format, quality, id);
           if (as !== 'url') return { b64_json: Buffer.from(picture).toString('base64'), seed };
-          const link = await links.save(id, picture, format);
+          const link = await links.save(job.ticket.identity.tenant, picture, format, room);
           return { url: addressOf(deps, request) + link.path, seed };
         }),
       );

@@ -1,4 +1,3 @@
-import staticFiles from '@fastify/static';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
@@ -10,6 +9,7 @@ import type { FileName } from '../../files/file-store.ts';
 import { uploadGroup } from '../../files/upload-store.ts';
 import { json } from '../../generation/text.ts';
 import { ApiError } from '../../http/api-error.ts';
+import { rangeOf } from '../../http/byte-range.ts';
 import { archive } from '../../http/archive.ts';
 import { moment, success } from '../../http/envelope.ts';
 import type { Artefact, JobRecord } from '../../jobs/job-store.ts';
@@ -21,8 +21,7 @@ const file = Type.Unknown({ description: 'The file.' });
 
 /** Results of jobs: listed, fetched by whoever has the key or a link, all at once, and looked at while they are made. */
 export const jobFileRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
-  const { jobs, jobStore, fileStore, signedLinks, moderation } = deps;
-  await app.register(staticFiles, { root: fileStore.root, serve: false });
+  const { directory, jobs, jobStore, fileStore, signedLinks, moderation, windows } = deps;
 
   app.get(
     '/api/v1/download/:id/files',
@@ -54,7 +53,7 @@ export const jobFileRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
       const job = ownJob(deps, request, request.params.id);
       const artefact = jobStore.artefacts(job.id).find((one) => one.id === request.params.file);
       if (!artefact) throw new ApiError('not_found', 'There is no such file.');
-      return send(reply, nameOf(artefact), artefact.name, artefact.contentType);
+      return send(request, reply, nameOf(artefact), artefact.name, artefact.contentType);
     },
   );
 
@@ -72,6 +71,7 @@ export const jobFileRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
       const job = ownJob(deps, request, request.params.id);
       const artefacts = jobStore.artefacts(job.id);
       if (artefacts.length === 0) throw new ApiError('conflict', `It is ${job.state}, and has no results.`);
+      countDownload(job.tenant, 0);
       return reply
         .headers({ ...fileHeaders(`${job.id}.zip`), 'content-type': 'application/zip' })
         .send(packed(artefacts));
@@ -117,6 +117,7 @@ export const jobFileRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
     async (request, reply) => {
       const job = ownJob(deps, request, request.params.id);
       if (job.feature !== 'inference') throw new ApiError('not_found', 'There is no such inference.');
+      countDownload(job.tenant, 0);
       return reply.type(json).send(fileStore.read(nameOf(answerOf(job))));
     },
   );
@@ -145,7 +146,7 @@ export const jobFileRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
         throw new ApiError('forbidden', 'The link is not valid, or has expired.');
       // Whoever has the link may show it in a page of another site.
       reply.header('cross-origin-resource-policy', 'cross-origin');
-      return send(reply, found.name, found.shownAs, found.contentType);
+      return send(request, reply, found.name, found.shownAs, found.contentType);
     },
   );
 
@@ -169,12 +170,46 @@ export const jobFileRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
     return null;
   }
 
-  /** A result as a file to keep: never shown as a page of ours, whatever is in it. */
-  function send(reply: FastifyReply, name: FileName, shownAs: string, contentType: string): FastifyReply {
-    const { folder, file: path } = fileStore.locate(name);
+  /** A result as a file to keep, or a range of it: never shown as a page of ours, whatever is in it. */
+  async function send(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    name: FileName,
+    shownAs: string,
+    contentType: string,
+  ): Promise<FastifyReply> {
+    const bytes = await fileStore.bytesOf(name);
+    if (bytes === null) throw new ApiError('not_found', 'There is no such file any more.');
+    // A file of a name never changes.
+    const etag = `"${name.id}"`;
+    const { 'if-none-match': known, 'if-range': condition, range } = request.headers;
+    void reply.headers({
+      ...fileHeaders(shownAs),
+      'content-type': contentType,
+      'accept-ranges': 'bytes',
+      etag,
+    });
+    if (known === etag) return reply.status(304).send();
+    const part = condition === undefined || condition === etag ? rangeOf(range, bytes) : null;
+    if (part === 'unsatisfiable') {
+      void reply.header('content-range', `bytes */${bytes}`);
+      throw new ApiError('range_not_satisfiable', `The file has ${bytes} bytes.`);
+    }
+    countDownload(name.tenant, part?.start ?? 0);
+    if (!part) return reply.header('content-length', bytes).send(fileStore.read(name));
     return reply
-      .headers({ ...fileHeaders(shownAs), 'content-type': contentType })
-      .sendFile(path, folder, { contentType: false, cacheControl: false, dotfiles: 'deny' });
+      .status(206)
+      .headers({
+        'content-range': `bytes ${part.start}-${part.end - 1}/${bytes}`,
+        'content-length': part.end - part.start,
+      })
+      .send(fileStore.read(name, part));
+  }
+
+  /** Counts a file once, however many ranges it is fetched in. */
+  function countDownload(id: string, start: number): void {
+    const tenant = start === 0 ? directory.tenant(id) : undefined;
+    if (tenant) windows.take('downloads', tenant);
   }
 
   function view(request: FastifyRequest, artefact: Artefact) {

@@ -20,7 +20,7 @@ import { addressOf, admit, identityOf, type TenantDeps } from './tenant-context.
 
 /** Two calls for people without an SDK: a text for a prompt, a picture for a prompt. */
 export const simpleRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
-  const { links } = deps;
+  const { links, room } = deps;
 
   app.post(
     '/generate-text',
@@ -87,6 +87,7 @@ export const simpleRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
       const { body } = request;
       const model = await modelFor(deps, identity, 'image', body.model);
       const size = checkedSize(body.width, body.height);
+      if (body.format === 'url') room.demand(identity.tenant, 0);
       const wanted = imageRequest(body, size);
       const ticket = admit(deps, request, reply, {
         feature: 'image',
@@ -104,7 +105,7 @@ export const simpleRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
         if (body.format !== 'url') {
           return { image: Buffer.from(picture.png).toString('base64'), seed, model: model.id };
         }
-        const link = await links.save(identity.tenant.id, picture.png);
+        const link = await links.save(identity.tenant, picture.png, 'png', room);
         const expiresAt = new Date(link.expiresAt).toISOString();
         return { url: addressOf(deps, request) + link.path, expiresAt, seed, model: model.id };
       });
