@@ -35,7 +35,9 @@ test('with a certificate of our own: who trusts it gets in, who does not is warn
   expect(appliance.output).toContain(certificate.fingerprint);
   await expect(fetch(`${url.origin}/health`)).rejects.toThrow();
   const dispatcher = new Agent({ connect: { ca: certificate.pem } });
-  expect((await request(`${url.origin}/health`, { dispatcher })).statusCode).toBe(200);
+  const health = await request(`${url.origin}/health`, { dispatcher });
+  expect(health.statusCode).toBe(200);
+  expect(health.headers['strict-transport-security']).toMatch(/^max-age=\d+$/);
   const headers = { authorization: `Bearer ${appliance.key}` };
   const socket = new WebSocket(`wss://${url.host}/api/v1/events`, { headers, ca: certificate.pem });
   const first = await new Promise<string>((resolve) =>
