@@ -80,8 +80,13 @@ export class Company {
     });
   }
 
-  /** Changes what a person may do. The last administrator stays one. */
-  change(user: UserRecord, change: PersonChange, actor: Actor): UserRecord {
+  /** Changes what a person may do, with whatever `alongside` writes. The last administrator stays one. */
+  change(
+    user: UserRecord,
+    change: PersonChange,
+    actor: Actor,
+    alongside: () => void = () => undefined,
+  ): UserRecord {
     const { users, sessions, audit, ledger, directory } = this.#deps;
     const next = {
       role: change.role ?? user.role,
@@ -98,6 +103,7 @@ export class Company {
       if (next.role !== 'admin' || next.disabledAt !== null) this.#demandAnotherAdmin(user);
       const written = users.change(user.id, next);
       if (next.disabledAt !== null) sessions.endAll(user.id);
+      alongside();
       audit.add(actor, {
         action: 'user.change',
         target: user.id,

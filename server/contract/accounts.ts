@@ -91,12 +91,16 @@ export const SessionView = Type.Object({
   agent: Nullable(Type.String()),
 });
 
+const SharesWork = Type.Boolean({
+  description: 'Whether everybody of the company sees everybody’s jobs and uploads, rather than their own.',
+});
 export const CompanyView = Type.Object({
   id: Type.String(),
   name: Type.String(),
   plan: Type.String(),
   history: Type.String(),
   allowNSFW: Type.Boolean(),
+  sharesWork: SharesWork,
   suspended: Type.Boolean(),
   createdAt: Type.String(),
 });
@@ -104,14 +108,22 @@ export const History = Type.Union([Type.Literal('none'), Type.Literal('encrypted
   description: 'none: prompts are not kept. encrypted: they are, for as long as the plan says.',
 });
 export const CompanyBody = Type.Object(
-  { name: Type.Optional(Name), history: Type.Optional(History) },
+  { name: Type.Optional(Name), history: Type.Optional(History), sharesWork: Type.Optional(SharesWork) },
   { ...closed, minProperties: 1 },
 );
+
+const KeepJobs = Type.Boolean({
+  default: false,
+  description: 'Lets the jobs go on that were asked for; otherwise they end, uncharged.',
+});
+/** How a key is revoked. */
+export const RevokeQuery = Type.Object({ keepJobs: Type.Optional(KeepJobs) }, closed);
 
 export const PersonBody = Type.Object(
   {
     role: Type.Optional(Role),
     disabled: Type.Optional(Type.Boolean()),
+    keepJobs: Type.Optional(KeepJobs),
     models: Type.Optional(Nullable(Patterns)),
     features: Type.Optional(Nullable(Patterns)),
   },

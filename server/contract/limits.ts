@@ -134,6 +134,8 @@ export const limits = {
     pausesMs: [1_000, 5_000, 20_000, 60_000, 120_000, 300_000],
     /** How often a job whose model is not there yet is looked at again. */
     againMs: 1_000,
+    /** Days that jobs of a tenant are kept which is gone from tenants.json. */
+    goneTenantDays: 7,
     closeMs: 3_000,
     waitSeconds: 60,
     batch: 50,

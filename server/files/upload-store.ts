@@ -62,13 +62,20 @@ export class UploadStore {
       .all(since);
   }
 
-  /** Newest first, from an id of an earlier page on. */
-  page(tenant: string, after: string | undefined, limit: number): Upload[] {
-    return this.#sql
-      .prepare<[string, string, number], Upload>(
-        `${columns} where tenant = ? and id < ? order by id desc limit ?`,
-      )
-      .all(tenant, after ?? '~', limit);
+  /** Newest first, from an id of an earlier page on; of one person where one is named. */
+  page(tenant: string, person: string | null, after: string | undefined, limit: number): Upload[] {
+    const from = after ?? '~';
+    return person === null
+      ? this.#sql
+          .prepare<[string, string, number], Upload>(
+            `${columns} where tenant = ? and id < ? order by id desc limit ?`,
+          )
+          .all(tenant, from, limit)
+      : this.#sql
+          .prepare<[string, string, string, number], Upload>(
+            `${columns} where tenant = ? and person = ? and id < ? order by id desc limit ?`,
+          )
+          .all(tenant, person, from, limit);
   }
 
   /** Some of a tenant, or of one person of it, oldest first, from an id of an earlier page on. */

@@ -9,6 +9,7 @@ import type { StorageRoom } from '../files/storage-room.ts';
 import { modelFor } from '../generation/models.ts';
 import type { HistoryStore } from '../history/history-store.ts';
 import { ApiError } from '../http/api-error.ts';
+import { maySeeWorkOf } from '../tenants/eyes.ts';
 import type { Identity } from '../tenants/tenant.ts';
 import { type Feature, uploadsOf } from './feature.ts';
 import type { Jobs } from './jobs.ts';
@@ -52,9 +53,10 @@ export class JobDesk {
   async order(identity: Identity, feature: Feature<unknown>, input: unknown): Promise<Order> {
     const { model: name } = input as { model?: string };
     const model = await modelFor(this.#parts, identity, feature.modality, name);
-    const { uploads, missing } = uploadsOf(feature, input, (id) =>
-      this.#parts.uploadStore.find(identity.tenant.id, id),
-    );
+    const { uploads, missing } = uploadsOf(feature, input, (id) => {
+      const upload = this.#parts.uploadStore.find(identity.tenant.id, id);
+      return upload && maySeeWorkOf(identity, upload.person) ? upload : undefined;
+    });
     if (missing) {
       const { param, id } = missing;
       const message = `There is no upload ${id}. Send it to /api/v1/upload first.`;

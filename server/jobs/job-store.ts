@@ -179,6 +179,7 @@ export class JobStore {
     state?: string | undefined;
     feature?: string | undefined;
     batch?: string | undefined;
+    person?: string | undefined;
     after?: string | undefined;
     limit: number;
   }): JobRecord[] {
@@ -315,6 +316,36 @@ export class JobStore {
       : this.#sql
           .prepare<[string, string, number], JobRecord>(`${columns} where person = ? and tenant = ? limit ?`)
           .all(person, tenant, limit);
+  }
+
+  /** Jobs that have not ended, of keys that were revoked and of people who were disabled, unless they were to go on. */
+  ofRevoked(): JobRecord[] {
+    return this.#sql
+      .prepare<[], JobRecord>(
+        `${columns} where finished_at is null and outlives_asker = 0 and (
+           exists (select 1 from api_keys key where key.id = jobs.asked_by and key.revoked_at is not null)
+           or exists (select 1 from users where users.id = jobs.person and users.disabled_at is not null))`,
+      )
+      .all();
+  }
+
+  /** Jobs that have not ended, asked for with a key, unless they were to go on. */
+  askedBy(key: string): JobRecord[] {
+    return this.#sql
+      .prepare<[string], JobRecord>(
+        `${columns} where finished_at is null and outlives_asker = 0 and asked_by = ?`,
+      )
+      .all(key);
+  }
+
+  /** Has one job, or the open jobs of a key or of a person, go on although the right to ask for them is taken. */
+  outliveAsker(tenant: string, whose: string): void {
+    this.#sql
+      .prepare(
+        `update jobs set outlives_asker = 1
+         where finished_at is null and tenant = ? and ? in (id, asked_by, person)`,
+      )
+      .run(tenant, whose);
   }
 
   /** Forgets a job, with its steps, events and results. What it cost stays in the ledger and the usage table. */

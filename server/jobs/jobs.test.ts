@@ -75,8 +75,11 @@ function complete(_model: string, { body }: { body: { id: string; step: string }
   return { result, timings: { ...noTimings(), granted: isGranted }, standing: () => undefined };
 }
 
+let directory: Directory;
+let fileTenants: FileTenants;
+
 function open(): Jobs {
-  const files = new FileTenants();
+  const files = (fileTenants = new FileTenants());
   for (const [name, plan] of [
     ['small', 'free'],
     ['big', 'enterprise'],
@@ -89,6 +92,7 @@ function open(): Jobs {
     () => usage.close(),
   );
   const folder = mkdtempSync(join(tmpdir(), 'kilnhouse-jobs-'));
+  directory = new Directory({ db, files, tenants: new TenantStore(db, offers), keys });
   return new Jobs({
     store,
     ledger,
@@ -98,7 +102,7 @@ function open(): Jobs {
     moderation: { allowsResult: () => Promise.resolve(true) },
     uploads: { find: () => undefined, read: () => Promise.reject(new Error('there are none')) },
     features: new Map([[feature.name, feature as Feature<unknown>]]),
-    directory: new Directory({ db, files, tenants: new TenantStore(db, offers), keys }),
+    directory,
     gpu: { model: (id: string) => (hasModel ? { id } : undefined), complete } as unknown as Gpu,
     emit: () => undefined,
     writes: new DurableWrites({
@@ -120,7 +124,7 @@ beforeEach(() => {
   isGranted = true;
   hasModel = true;
   problems.length = 0;
-  for (const tenant of ['small', 'big'])
+  for (const tenant of ['small', 'big', 'gone'])
     ledger.grant({ id: tenant, account: `file:${tenant}`, credits: 1_000, reason: 'test' });
   jobs = open();
 });
@@ -326,6 +330,85 @@ test('L11: a job whose state can never change is given up alone; the others run'
   await letThrough(1);
   await vi.waitFor(() => expect(stateOf(good)).toBe('succeeded'));
   expect(balance('big')).toMatchObject({ posted: 998, held: 0 });
+});
+
+test('S15: jobs of a revoked key end, uncharged; those that were to go on do', async () => {
+  jobs.start();
+  const [ends, stays] = [add('big', 3), add('big', 3)];
+  for (const [id, job] of [
+    ['key-a', ends],
+    ['key-b', stays],
+  ]) {
+    db.prepare('insert into tenants (id, name, plan, created_at) values (?, ?, ?, 0)').run(id, 'x', 'free');
+    db.prepare(
+      `insert into api_keys (id, tenant, name, hash, prefix, last_four, created_at) values (:id, :id, 'k', :id, '', '', 0)`,
+    ).run({ id });
+    db.prepare('update jobs set asked_by = ? where id = ?').run(id, job);
+  }
+  jobs.wake();
+  await letThrough(2);
+  await vi.waitFor(() => expect(waiting).toHaveLength(2));
+  db.exec('update api_keys set revoked_at = 1');
+  store.outliveAsker('big', 'key-b');
+  directory.changed();
+  await vi.waitFor(() => expect(stateOf(ends)).toBe('canceled'));
+  expect(store.find(ends)).toMatchObject({ errorCode: 'access_revoked', credits: 0 });
+  await vi.waitFor(() => expect(new Set(aborted)).toEqual(new Set([ends])));
+  for (const { fail, job } of waiting) if (job === ends) fail(new Error('told to stop'));
+  waiting = waiting.filter(({ job }) => job === stays);
+  await letThrough(1);
+  await letThrough(1);
+  await vi.waitFor(() => expect(stateOf(stays)).toBe('succeeded'));
+  expect(balance('big')).toMatchObject({ posted: 994, held: 0 });
+});
+
+test('S15: a key that is taken out of tenants.json takes its jobs with it; a suspended tenant’s are put back', async () => {
+  jobs.start();
+  const small = identityOf('hash-of-it', { name: 'filed', plan: 'pro', credits: true }, offers.plans);
+  fileTenants.replace(new Map([['hash-of-it', small]]));
+  ledger.grant({ id: 'filed', account: 'file:filed', credits: 100, reason: 'test' });
+  const id = add('filed');
+  db.prepare('update jobs set asked_by = ? where id = ?').run(small.id, id);
+  jobs.wake();
+  await vi.waitFor(() => expect(waiting).toHaveLength(1));
+  fileTenants.replace(new Map([['hash-of-it', { ...small, tenant: { ...small.tenant, disabled: true } }]]));
+  await vi.waitFor(() => expect(aborted).toEqual([id]));
+  waiting.splice(0)[0]?.fail(new Error('told to stop'));
+  await vi.waitFor(() => expect(stateOf(id)).toBe('queued'));
+  fileTenants.replace(new Map([['hash-of-it', small]]));
+  await vi.waitFor(() => expect(waiting).toHaveLength(1), { timeout: 5_000 });
+  fileTenants.replace(new Map());
+  await vi.waitFor(() => expect(stateOf(id)).toBe('canceled'));
+  waiting.splice(0)[0]?.fail(new Error('told to stop'));
+  expect(balance('filed')).toMatchObject({ posted: 100, held: 0 });
+});
+
+test('17: what happens between a look and the wait for the next change is not missed', async () => {
+  const id = add('big');
+  const changes = jobs.changesOf(id);
+  jobs.cancel(id);
+  // A wait that nothing would end but the change that was before it.
+  await changes.next(2 ** 30);
+  const again = changes.next(2 ** 30);
+  jobs.added([store.find(id)!]);
+  await again;
+  changes.stop();
+});
+
+test('19: a job and its event are claimed together, or not at all', () => {
+  const id = add('big');
+  db.exec(`create trigger never before insert on job_events when new.job = '${id}'
+    begin select raise(abort, 'never'); end`);
+  expect(() => store.claim(id, 'boot')).toThrow('never');
+  expect(store.find(id)).toMatchObject({ state: 'queued', attempt: 0 });
+});
+
+test('20: jobs of a tenant that is gone from tenants.json are forgotten after a while', async () => {
+  const [id, young] = [add('gone'), add('gone')];
+  db.exec("update jobs set finished_at = 1, state = 'canceled'");
+  db.prepare('update jobs set finished_at = ? where id = ?').run(Date.now(), young);
+  await jobs.sweep();
+  expect([store.find(id), store.find(young)?.id]).toEqual([undefined, young]);
 });
 
 test('J6: cancel is final, and costs what was finished', async () => {

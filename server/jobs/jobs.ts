@@ -68,6 +68,9 @@ const jobTurns = { most: limits.turn.jobs } as const;
 class Canceled extends Error {
   override readonly name = 'Canceled';
 }
+class Suspended extends Error {
+  override readonly name = 'Suspended';
+}
 class ShuttingDown extends Error {
   override readonly name = 'ShuttingDown';
 }
@@ -88,6 +91,7 @@ export class Jobs {
   /** By the id of a job, or of a tenant for all of its jobs. */
   readonly #listeners = new Map<string, Set<(job: string) => void>>();
   #again: NodeJS.Timeout | null = null;
+  #unwatchRights: () => void = () => undefined;
   #isClosed = false;
   /** Of the latest jobs that succeeded; read anew when it is asked for after one more did. */
   #meanGpuMs: number | null = null;
@@ -97,6 +101,31 @@ export class Jobs {
   constructor(parts: JobParts) {
     this.#parts = parts;
     this.#places = new QueuePlaces(() => parts.store.queuedIds());
+  }
+
+  /**
+   * Looks at what goes on after rights were taken: jobs of a revoked key or a disabled person end, uncharged, and those of
+   * a suspended tenant are put back until it is not.
+   */
+  async #lookAtRights(): Promise<void> {
+    const { store, directory } = this.#parts;
+    for (const { job, abort } of this.#running.values())
+      if (directory.tenant(job.tenant)?.disabled === true) abort.abort(new Suspended());
+    const removed = directory.removedKeys().flatMap((key) => store.askedBy(key));
+    const left = [...store.ofRevoked(), ...removed];
+    await inTurns((most) => {
+      const some = left.splice(0, most);
+      for (const job of some) void this.#endOfRevoked(job);
+      return some.length;
+    }, jobTurns);
+    this.wake();
+  }
+
+  async #endOfRevoked(job: JobRecord): Promise<void> {
+    await this.#record(job, 'the end of a job whose key or person lost the right to it', () =>
+      this.#writeEnd(job, 'cancel', 0, revoked),
+    );
+    this.#stop(job.id);
   }
 
   /** Takes up what an earlier run of the appliance left, and begins. No job stays running without a worker (J3). */
@@ -113,6 +142,10 @@ export class Jobs {
         else store.move(job.id, 'requeue', { interruptions });
       });
     }
+    const look = (): void =>
+      void this.#lookAtRights().catch((error: unknown) => this.#parts.onError(error, null));
+    this.#unwatchRights = this.#parts.directory.onChange(look);
+    look();
     this.wake();
   }
 
@@ -187,13 +220,19 @@ export class Jobs {
     return this.#running.get(id)?.preview ?? null;
   }
 
-  /** Ends a job for good (J6). What it had finished is charged. Does nothing to one that has ended. */
-  cancel(id: string): JobRecord {
-    const { store } = this.#parts;
+  /**
+   * Ends a job for good (J6), in one transaction with what `alongside` writes. What it had finished is charged. Does
+   * nothing to one that has ended.
+   */
+  cancel(id: string, alongside: () => void = () => undefined): JobRecord {
+    const { store, ledger } = this.#parts;
     const job = store.find(id);
     if (!job) throw new Error(`There is no job ${id}.`);
     if (isFinal(job.state)) return job;
-    this.#end(job, 'cancel', this.#chargeFor(job), {});
+    ledger.atomically(() => {
+      alongside();
+      this.#end(job, 'cancel', this.#chargeFor(job), {});
+    });
     crashPoint('job.canceled');
     this.#stop(id);
     return store.find(id) ?? job;
@@ -238,7 +277,9 @@ export class Jobs {
   async sweep(signal?: AbortSignal): Promise<void> {
     const { store, directory } = this.#parts;
     for (const tenant of store.tenants()) {
-      const days = directory.tenant(tenant)?.limits.historyDays ?? null;
+      const known = directory.tenant(tenant);
+      // Of a tenant that is gone (from tenants.json), nobody comes for the results any more.
+      const days = known ? known.limits.historyDays : limits.jobs.goneTenantDays;
       if (days === null) continue;
       const before = Date.now() - days * 24 * 3_600_000;
       await inTurns(
@@ -275,19 +316,32 @@ export class Jobs {
     };
   }
 
-  /** Resolves when something happened to a job, the time is over, or nobody waits any more. */
-  changeOf(id: string, withinMs: number, signal?: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        clearTimeout(timer);
-        unwatch();
-        signal?.removeEventListener('abort', done);
-        resolve();
-      };
-      const timer = setTimeout(done, Math.max(0, withinMs));
-      const unwatch = this.watch(id, done);
-      signal?.addEventListener('abort', done);
+  /**
+   * Listens to a job from now on. `next` resolves when something happened to it since the last call (or since now), the
+   * time is over, or the signal is aborted. Listen before you read how the job stands: then nothing is missed between.
+   */
+  changesOf(id: string): { next(withinMs: number, signal?: AbortSignal): Promise<void>; stop(): void } {
+    let hasChanged = false;
+    let tell = (): void => undefined;
+    const stop = this.watch(id, () => {
+      hasChanged = true;
+      tell();
     });
+    const next = (withinMs: number, signal?: AbortSignal): Promise<void> =>
+      new Promise((resolve) => {
+        const done = (): void => {
+          clearTimeout(timer);
+          tell = () => undefined;
+          signal?.removeEventListener('abort', done);
+          hasChanged = false;
+          resolve();
+        };
+        const timer = setTimeout(done, Math.max(0, withinMs));
+        tell = done;
+        signal?.addEventListener('abort', done);
+        if (hasChanged || signal?.aborted === true) done();
+      });
+    return { next, stop };
   }
 
   /** To be called when jobs were put down. */
@@ -305,6 +359,7 @@ export class Jobs {
   /** Puts back what runs, without holding it against the jobs. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#unwatchRights();
     if (this.#again) clearTimeout(this.#again);
     const ended = [...this.#running.values()].map((one) => {
       one.abort.abort(new ShuttingDown());
@@ -539,8 +594,9 @@ export class Jobs {
     const times = timesOf(timings);
     // The operator stopped its engine: it waits until that is started again, and nothing is held against it.
     const isStopped = error instanceof EngineError && error.kind === 'stopped';
-    if (reason instanceof ShuttingDown || isStopped) {
-      store.move(job.id, 'requeue', times, job.attempt);
+    if (reason instanceof ShuttingDown || reason instanceof Suspended || isStopped) {
+      const notBefore = isStopped ? Date.now() + this.#pauseMs(1) : null;
+      store.move(job.id, 'requeue', { notBefore, ...times }, job.attempt);
       return;
     }
     const { code, message } = asApiError(error);
@@ -626,6 +682,12 @@ async function* counted<Event>(events: AsyncIterable<Event>, done: () => void): 
     done();
   }
 }
+
+const revoked = {
+  errorCode: 'access_revoked',
+  errorMessage:
+    'The key or person that asked for this job lost the right to ask for it. The job was ended; nothing was charged.',
+} as const;
 
 const ourFault = {
   errorCode: 'internal_error',

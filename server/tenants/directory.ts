@@ -83,6 +83,11 @@ export class Directory {
     for (const listener of this.#listeners) listener();
   }
 
+  /** The ids of keys that were taken out of tenants.json since the start. */
+  removedKeys(): string[] {
+    return this.#files.removed();
+  }
+
   /** Returns how to be told no more. */
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener);

@@ -103,10 +103,13 @@ export function identityOf(hash: string, entry: TenantEntry, plans: Plans): File
 export class FileTenants {
   #file: ReadonlyMap<string, Identity> = new Map();
   readonly #own = new Map<string, Identity>();
+  readonly #removed = new Set<string>();
   readonly #listeners: (() => void)[] = [];
 
   /** Replaces all that came from the file, at once. */
   replace(identities: ReadonlyMap<string, FileIdentity>): void {
+    for (const { id } of this.#file.values()) this.#removed.add(id);
+    for (const { id } of identities.values()) this.#removed.delete(id);
     this.#file = new Map([...identities].map(([hash, identity]) => [hash, this.#asked(hash, identity)]));
     for (const listener of this.#listeners) listener();
   }
@@ -114,6 +117,11 @@ export class FileTenants {
   /** Adds a tenant of ours that no file knows (the demonstration's). */
   add(hash: string, identity: FileIdentity): void {
     this.#own.set(hash, this.#asked(hash, identity));
+  }
+
+  /** The ids of keys that were there since the start, and are not now. */
+  removed(): string[] {
+    return [...this.#removed];
   }
 
   byHash(hash: string): Identity | undefined {

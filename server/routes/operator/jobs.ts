@@ -15,7 +15,7 @@ import { type OperatorDeps, operatorOf } from './operator-context.ts';
 
 /** The jobs of all tenants. What was asked in them is theirs, and not shown here. */
 export const operatorJobRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, deps) => {
-  const { jobs, jobStore, jobDesk, features, directory, tenants, audit, ledger } = deps;
+  const { jobs, jobStore, jobDesk, features, directory, tenants, audit } = deps;
 
   app.get(
     '/api/jobs',
@@ -75,11 +75,8 @@ export const operatorJobRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async 
     async (request) => {
       const job = jobStore.find(request.params.id);
       if (!job) throw new ApiError('not_found', 'There is no such job.');
-      const canceled = ledger.atomically(() => {
-        audit.add(operatorOf(request), { action: 'job.cancel', target: job.id, tenant: job.tenant });
-        return jobs.cancel(job.id);
-      });
-      return view(canceled);
+      const about = { action: 'job.cancel', target: job.id, tenant: job.tenant } as const;
+      return view(jobs.cancel(job.id, () => audit.add(operatorOf(request), about)));
     },
   );
 
@@ -114,14 +111,16 @@ export const operatorJobRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async 
         renewed: () => identity,
       };
       const order = await jobDesk.order(identity, feature, jobStore.input(job.id));
-      const [again] = jobDesk.place(identity, [order], { retryOf: job.id }, ([made]) =>
+      const [again] = jobDesk.place(identity, [order], { retryOf: job.id }, ([made]) => {
+        // The operator wants it, whether or not the first one's key is still good.
+        if (made) jobStore.outliveAsker(made.tenant, made.id);
         audit.add(operatorOf(request), {
           action: 'job.retry',
           target: job.id,
           tenant: job.tenant,
           after: { job: made?.id },
-        }),
-      );
+        });
+      });
       return reply.status(201).send(view(again ?? job));
     },
   );

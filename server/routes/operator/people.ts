@@ -41,7 +41,12 @@ export const peopleRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app,
         response: { 200: UserView, default: ErrorBody },
       },
     },
-    async (request) => userView(company.change(find(request.params.id), request.body, operatorOf(request))),
+    async (request) => {
+      const user = find(request.params.id);
+      const { keepJobs = false, ...change } = request.body;
+      const keep = (): void => deps.jobStore.outliveAsker(user.tenant, user.id);
+      return userView(company.change(user, change, operatorOf(request), keepJobs ? keep : undefined));
+    },
   );
 
   app.delete(

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { type Static, Type } from 'typebox';
 import { checked, InvalidValue } from '../../config/checked.ts';
-import { IdParams, KeyBody, MadeKeyView } from '../../contract/accounts.ts';
+import { IdParams, KeyBody, MadeKeyView, RevokeQuery } from '../../contract/accounts.ts';
 import { ErrorBody } from '../../contract/errors.ts';
 import { limits } from '../../contract/limits.ts';
 import { Done } from '../../contract/operator.ts';
@@ -193,17 +193,25 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app,
     '/api/keys/:id',
     {
       schema: {
-        summary: 'Revoke a key: it is refused from now on, and what runs on it ends',
+        summary: 'Revoke a key: it is refused from now on, and what runs on it ends, jobs too, uncharged',
         params: IdParams,
+        querystring: RevokeQuery,
         response: { 200: Done, default: ErrorBody },
       },
     },
     async (request) => {
       const key = keys.find(request.params.id);
       if (!key) throw new ApiError('not_found', 'There is no such key.');
+      const { keepJobs = false } = request.query;
       ledger.atomically(() => {
         if (!keys.revoke(key.id)) return;
-        audit.add(operatorOf(request), { action: 'key.revoke', target: key.id, tenant: key.tenant });
+        if (keepJobs) deps.jobStore.outliveAsker(key.tenant, key.id);
+        audit.add(operatorOf(request), {
+          action: 'key.revoke',
+          target: key.id,
+          tenant: key.tenant,
+          after: { keepJobs },
+        });
       });
       directory.changed();
       return { done: true, message: 'The key is revoked.' };

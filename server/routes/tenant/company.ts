@@ -32,7 +32,7 @@ const config = { only: 'admin' } as const;
 
 /** The company, for those who administer it. */
 export const companyRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps) => {
-  const { tenants, users, invitations, company, audit, ledger, recovery } = deps;
+  const { tenants, users, invitations, company, audit, ledger, recovery, jobStore } = deps;
   app.addHook('onRoute', ofAccountSize);
 
   app.get(
@@ -54,23 +54,23 @@ export const companyRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
       config,
       schema: {
         tags,
-        summary: 'Change its name, or whether prompts are kept',
+        summary: 'Change its name, whether prompts are kept, or whether everybody sees everybody’s work',
         body: CompanyBody,
         response: { 200: Envelope(CompanyView), default: ErrorEnvelope },
       },
     },
     async (request) => {
       const before = own(request);
-      const { name = before.name, history = before.history } = request.body;
+      const { name = before.name, history = before.history, sharesWork = before.sharesWork } = request.body;
       const changed = ledger.atomically(() => {
         audit.add(actorOf(request), {
           action: 'tenant.change',
           target: before.id,
           tenant: before.id,
-          before: { history: before.history },
-          after: { history, renamed: name !== before.name },
+          before: { history: before.history, sharesWork: before.sharesWork },
+          after: { history, sharesWork, renamed: name !== before.name },
         });
-        return tenants.change(before.id, { name: name.trim(), history });
+        return tenants.change(before.id, { name: name.trim(), history, sharesWork });
       });
       // What is not to be kept any more is not kept from before either.
       if (history === 'none')
@@ -106,7 +106,9 @@ export const companyRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
     },
     async (request) => {
       const user = colleague(request, request.params.id);
-      return success(userView(company.change(user, request.body, actorOf(request))));
+      const { keepJobs = false, ...change } = request.body;
+      const keep = (): void => jobStore.outliveAsker(user.tenant, user.id);
+      return success(userView(company.change(user, change, actorOf(request), keepJobs ? keep : undefined)));
     },
   );
 
@@ -234,7 +236,7 @@ export const companyRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
 };
 
 function companyView(tenant: TenantRecord) {
-  const { id, name, plan, history, allowNSFW, suspendedAt, createdAt } = tenant;
+  const { id, name, plan, history, allowNSFW, sharesWork, suspendedAt, createdAt } = tenant;
   const suspended = suspendedAt !== null;
-  return { id, name, plan, history, allowNSFW, suspended, createdAt: moment(createdAt) };
+  return { id, name, plan, history, allowNSFW, sharesWork, suspended, createdAt: moment(createdAt) };
 }

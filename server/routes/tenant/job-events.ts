@@ -10,6 +10,7 @@ import { moment } from '../../http/envelope.ts';
 import { HeldReply } from '../../http/held-reply.ts';
 import { jobView } from '../../http/views.ts';
 import { isFinal } from '../../jobs/states.ts';
+import { eyesOf, maySeeWorkOf } from '../../tenants/eyes.ts';
 import { identityOf, ownJob, type TenantDeps } from './tenant-context.ts';
 
 const tags = ['Jobs'];
@@ -39,12 +40,14 @@ export const jobEventRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app,
         });
       const held = new HeldReply(request, reply, 'events');
       const stop = directory.onEndOf(identityOf(request), () => held.abort(revoked()));
+      const changes = jobs.changesOf(id);
       try {
-        await sendEvents(id, last, held);
+        await sendEvents(id, last, held, changes);
         held.end();
       } catch (error) {
         held.fail(held.signal.aborted ? held.signal.reason : error);
       } finally {
+        changes.stop();
         stop();
       }
     },
@@ -57,7 +60,7 @@ export const jobEventRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app,
     url: '/api/v1/events',
     schema: {
       tags,
-      summary: 'All jobs of the tenant, live (WebSocket): the newest first, then each as it changes',
+      summary: 'All jobs that one may see, live (WebSocket): the newest first, then each as it changes',
       response: { 101: Type.Null(), default: ErrorEnvelope },
     },
     handler: () => {
@@ -75,16 +78,23 @@ export const jobEventRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app,
         if (socket.bufferedAmount > limits.jobs.socketBytes) socket.terminate();
         else socket.send(JSON.stringify(message));
       };
-      const newest = jobStore.page({ tenant: tenant.id, limit: limits.page.default });
+      const whose = { tenant: tenant.id, person: eyesOf(identity) ?? undefined };
+      const newest = jobStore.page({ ...whose, limit: limits.page.default });
+      const shown = new Set(newest.map(({ id }) => id));
       send({ type: 'jobs', jobs: newest.map((job) => jobView(job, jobs)) });
 
       const changed = new Set<string>();
       let timer: NodeJS.Timeout | null = null;
       const flush = (): void => {
         timer = null;
+        // With the role, and the company's setting, of now.
+        const now = identity.renewed() ?? identity;
         for (const id of changed) {
           const job = jobStore.find(id);
-          send(job ? { type: 'job', job: jobView(job, jobs) } : { type: 'gone', id });
+          if (job && maySeeWorkOf(now, job.person)) {
+            shown.add(id);
+            send({ type: 'job', job: jobView(job, jobs) });
+          } else if (shown.delete(id)) send({ type: 'gone', id });
         }
         changed.clear();
       };
@@ -108,7 +118,12 @@ export const jobEventRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app,
     for (const socket of sockets.keys()) socket.close(1001, 'The appliance is shutting down.');
   });
 
-  async function sendEvents(id: string, from: number, held: HeldReply): Promise<void> {
+  async function sendEvents(
+    id: string,
+    from: number,
+    held: HeldReply,
+    changes: ReturnType<typeof jobs.changesOf>,
+  ): Promise<void> {
     let last = from;
     let told = '';
     for (;;) {
@@ -129,7 +144,7 @@ export const jobEventRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app,
       });
       if (progress !== told) await held.write(`event: progress\ndata: ${progress}\n\n`);
       told = progress;
-      await jobs.changeOf(id, limits.heartbeatMs, held.signal);
+      await changes.next(limits.heartbeatMs, held.signal);
       // Each at a moment of its own: a thousand who watch one job are not all told in the same turn of the loop.
       await delay(progressEveryMs * (1 + Math.random()), undefined, { signal: held.signal });
     }

@@ -16,6 +16,7 @@ import { jobView, pageOf } from '../../http/views.ts';
 import type { Order } from '../../jobs/job-desk.ts';
 import type { JobRecord } from '../../jobs/job-store.ts';
 import { isFinal } from '../../jobs/states.ts';
+import { eyesOf } from '../../tenants/eyes.ts';
 import { identityOf, isDryRun, ownJob, tellLimits, type TenantDeps } from './tenant-context.ts';
 
 const tags = ['Jobs'];
@@ -129,15 +130,17 @@ export const jobRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps
     {
       schema: {
         tags,
-        summary: 'Jobs, newest first',
+        summary:
+          'Jobs, newest first: one’s own; for administrators, keys of the company, and where the company shares its work, all',
         querystring: JobsQuery,
         response: { 200: Envelope(PageOf(JobView)), default: ErrorEnvelope },
       },
     },
     async (request) => {
       const { limit = limits.page.default, ...filter } = request.query;
-      const tenant = identityOf(request).tenant.id;
-      const found = jobStore.page({ ...filter, tenant, limit: limit + 1 });
+      const identity = identityOf(request);
+      const whose = { tenant: identity.tenant.id, person: eyesOf(identity) ?? undefined };
+      const found = jobStore.page({ ...filter, ...whose, limit: limit + 1 });
       return success(pageOf(found, limit, view));
     },
   );
@@ -240,14 +243,17 @@ export const jobRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps
     reply.header('preference-applied', `wait=${seconds}`);
     const until = Date.now() + seconds * 1000;
     const current = (): JobRecord => jobStore.find(job.id) ?? job;
+    const changes = jobs.changesOf(job.id);
     while (!isFinal(current().state) && Date.now() < until && !request.socket.destroyed)
-      await jobs.changeOf(job.id, until - Date.now());
+      await changes.next(until - Date.now());
+    changes.stop();
     return current();
   }
 
   function ownBatch(request: FastifyRequest, batch: string): JobRecord[] {
-    const tenant = identityOf(request).tenant.id;
-    const found = jobStore.page({ tenant, batch, limit: limits.jobs.batch });
+    const identity = identityOf(request);
+    const whose = { tenant: identity.tenant.id, person: eyesOf(identity) ?? undefined };
+    const found = jobStore.page({ ...whose, batch, limit: limits.jobs.batch });
     if (found.length === 0) throw new ApiError('not_found', 'There is no such batch.');
     return found.toReversed();
   }

@@ -1,7 +1,15 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
-import { IdParams, KeyBody, KeyView, MadeKeyView, Nothing, RotateBody } from '../../contract/accounts.ts';
+import {
+  IdParams,
+  KeyBody,
+  KeyView,
+  MadeKeyView,
+  Nothing,
+  RevokeQuery,
+  RotateBody,
+} from '../../contract/accounts.ts';
 import { ErrorEnvelope } from '../../contract/errors.ts';
 import { limits } from '../../contract/limits.ts';
 import { Envelope } from '../../contract/platform.ts';
@@ -130,15 +138,19 @@ export const keyRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, deps
       config,
       schema: {
         tags,
-        summary: 'Revoke a key: it is refused from now on, and what runs on it ends',
+        summary: 'Revoke a key: it is refused from now on, and what runs on it ends, jobs too, uncharged',
         params: IdParams,
+        querystring: RevokeQuery,
         response: { 200: Envelope(Nothing), default: ErrorEnvelope },
       },
     },
     async (request) => {
       const { id, tenant } = own(request, request.params.id);
+      const { keepJobs = false } = request.query;
       ledger.atomically(() => {
-        if (keys.revoke(id)) audit.add(actorOf(request), { action: 'key.revoke', target: id, tenant });
+        if (!keys.revoke(id)) return;
+        if (keepJobs) deps.jobStore.outliveAsker(tenant, id);
+        audit.add(actorOf(request), { action: 'key.revoke', target: id, tenant, after: { keepJobs } });
       });
       directory.changed();
       return success(null, 'The key is revoked.');

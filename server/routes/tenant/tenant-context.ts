@@ -31,6 +31,7 @@ import type { Pictures } from '../../media/pictures.ts';
 import type { Moderation } from '../../moderation/moderation.ts';
 import type { Payments } from '../../payments/payments.ts';
 import type { ExportDeps } from '../../privacy/export.ts';
+import { maySeeWorkOf } from '../../tenants/eyes.ts';
 import { demandCurrent } from '../../tenants/demand-current.ts';
 import type { Identity } from '../../tenants/tenant.ts';
 import type { Days } from '../../usage/days.ts';
@@ -131,14 +132,15 @@ export function actorOf(request: FastifyRequest): Actor {
   };
 }
 
-/** A job of the caller's tenant. Another's is as one that is not there (T2). */
+/** A job that the caller may see. Any other is as one that is not there (T2). */
 export function ownJob(
   { jobStore }: Pick<TenantDeps, 'jobStore'>,
   request: FastifyRequest,
   id: string,
 ): JobRecord {
+  const identity = identityOf(request);
   const job = jobStore.find(id);
-  if (!job || job.tenant !== identityOf(request).tenant.id)
+  if (!job || job.tenant !== identity.tenant.id || !maySeeWorkOf(identity, job.person))
     throw new ApiError('not_found', 'There is no such job.');
   return job;
 }

@@ -14,6 +14,7 @@ import { formParts } from '../../http/form.ts';
 import { moment, success } from '../../http/envelope.ts';
 import { pageOf } from '../../http/views.ts';
 import type { Identity } from '../../tenants/tenant.ts';
+import { eyesOf, maySeeWorkOf } from '../../tenants/eyes.ts';
 import { once } from './once.ts';
 import { identityOf, linkTo, lookAgain, type TenantDeps } from './tenant-context.ts';
 
@@ -70,7 +71,7 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
     {
       schema: {
         tags,
-        summary: 'Pictures that were sent, newest first',
+        summary: 'Pictures that were sent, newest first: those that one may see the jobs of',
         querystring: Type.Object(
           {
             after: Type.Optional(
@@ -87,7 +88,8 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
     },
     async (request) => {
       const { after, limit = limits.page.default } = request.query;
-      const found = uploadStore.page(identityOf(request).tenant.id, after, limit + 1);
+      const identity = identityOf(request);
+      const found = uploadStore.page(identity.tenant.id, eyesOf(identity), after, limit + 1);
       return success(pageOf(found, limit, (upload) => view(request, upload)));
     },
   );
@@ -187,8 +189,10 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
   }
 
   function own(request: FastifyRequest, id: string): Upload {
-    const upload = uploadStore.find(identityOf(request).tenant.id, id);
-    if (!upload) throw new ApiError('not_found', 'There is no such upload.');
+    const identity = identityOf(request);
+    const upload = uploadStore.find(identity.tenant.id, id);
+    if (!upload || !maySeeWorkOf(identity, upload.person))
+      throw new ApiError('not_found', 'There is no such upload.');
     return upload;
   }
 
