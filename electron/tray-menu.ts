@@ -121,6 +121,7 @@ function pauseItems({ state }: Status): Item[] {
   if (state.gpu.mode !== 'running')
     return [{ kind: 'press', label: 'Give the GPU back to the tenants', action: { do: 'resume' } }];
   const programs = (state.machine?.card?.processes ?? [])
+    .filter(({ ours }) => !ours)
     .slice(0, 6)
     .map(({ pid, name, usedBytes }): Item => {
       const size = usedBytes === null || usedBytes === undefined ? '' : ` (${gb(usedBytes)} GB)`;

@@ -260,6 +260,7 @@ export function fakeGpu(
         ),
       close: () => undefined,
     },
+    ownPids: () => Promise.resolve(new Set(engines.map(({ pid }) => pid))),
     declaredBytes: 8 * gib,
     budget: () => ({ reserveBytes: 0, marginBytes: 0, capBytes: null }),
     defaults: () => ({ text: null, image: null }),

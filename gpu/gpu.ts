@@ -84,6 +84,8 @@ export interface GpuStatus {
 export interface GpuOptions {
   readonly engines: readonly Engine[];
   readonly probe: GpuProbe;
+  /** The appliance's own processes, to tell them from other programs on the card. */
+  readonly ownPids: () => Promise<ReadonlySet<number>>;
   /** The memory to plan with where no card can be read. */
   readonly declaredBytes: number;
   readonly budget: () => BudgetLimits;
@@ -139,7 +141,7 @@ export class Gpu {
     const closing = this.#closing.signal;
     this.#options = options;
     this.#engines = new Map(options.engines.map((engine) => [engine.describe().id, engine]));
-    this.telemetry = new Telemetry(options.probe);
+    this.telemetry = new Telemetry(options.probe, options.ownPids);
     this.scheduler = new Scheduler({
       policy: options.policy,
       limits: options.queue,
@@ -253,6 +255,14 @@ export class Gpu {
     return refusal && `"${modelId}" is not loaded. ${loadRefusals[refusal]}`;
   }
 
+  /** Forgets the measured memory of a model: it is estimated until its next load, which measures it again. */
+  measureAgain(modelId: string): void {
+    const model = this.#book.get(modelId);
+    if (!model) return;
+    this.#book.measureAgain(model);
+    this.scheduler.pump();
+  }
+
   /** These models, and no others, are never unloaded for others. */
   setPinned(modelIds: readonly string[]): void {
     this.#book.setPinned(modelIds);
@@ -359,7 +369,7 @@ export class Gpu {
     this.#closing.abort(new EngineError('aborted', 'The appliance is shutting down.'));
     this.scheduler.close();
     this.telemetry.close();
-    this.#options.measurements.flush();
+    this.#options.measurements.close();
     await Promise.allSettled([...this.#engines.values()].map((engine) => engine.stop()));
   }
 

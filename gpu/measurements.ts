@@ -1,32 +1,49 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { learn, smooth } from './vram/estimate.ts';
+import type { GpuLog } from './gpu-log.ts';
+import { footprintOf, smooth, withReading } from './vram/estimate.ts';
 
 /** What was measured of a model under one engine and launch profile; null where it never was. */
 export interface Measurement {
   readonly vramBytes: number | null;
+  /** The last readings behind it, oldest first, and the highest use while it worked. */
+  readonly readings: readonly number[];
+  readonly peakBytes: number | null;
   readonly loadMs: number | null;
   readonly unloadMs: number | null;
   /** Milliseconds of one unit of work: a request of text, or 20 steps of a 512x512 picture. */
   readonly unitMs: number | null;
 }
 
-const nothing: Measurement = { vramBytes: null, loadMs: null, unloadMs: null, unitMs: null };
+const nothing: Measurement = {
+  vramBytes: null,
+  readings: [],
+  peakBytes: null,
+  loadMs: null,
+  unloadMs: null,
+  unitMs: null,
+};
 const saveDelayMs = 2_000;
 
 /** Remembers measurements over restarts, in one small file. Losing it only means estimating again. */
 export class Measurements {
   readonly #file: string | null;
+  readonly #log: GpuLog;
   readonly #known = new Map<string, Measurement>();
   #timer: NodeJS.Timeout | null = null;
 
   /** Without a file nothing is kept. */
-  constructor(file: string | null) {
+  constructor(file: string | null, log: GpuLog = () => undefined) {
     this.#file = file;
+    this.#log = log;
     for (const [key, value] of Object.entries(read(file))) {
       // Checkpoints were kept under their titles once, with the hash in them.
       const current = key.replace(/ \[[0-9a-f]{6,64}\](?=@[^@]*$)/i, '');
-      this.#known.set(current, { ...nothing, ...value });
+      const known = { ...nothing, ...value };
+      // Written by an earlier version: what it had learned is one reading.
+      const readings =
+        known.readings.length > 0 || known.vramBytes === null ? known.readings : [known.vramBytes];
+      this.#known.set(current, { ...known, readings });
     }
   }
 
@@ -34,17 +51,37 @@ export class Measurements {
     return this.#known.get(key) ?? nothing;
   }
 
-  footprint(key: string, vramBytes: number): number {
-    const learned = learn(this.of(key).vramBytes, vramBytes);
-    this.#set(key, { vramBytes: learned });
-    return learned;
+  /** Another reading of a load; returns what to reserve from now on. */
+  footprint(key: string, bytes: number): number {
+    const readings = withReading(this.of(key).readings, bytes);
+    const vramBytes = footprintOf(readings) ?? bytes;
+    this.#set(key, { readings, vramBytes });
+    return vramBytes;
+  }
+
+  /** Use while it worked: rises at once, and falls slowly, as not every piece of work takes the most. */
+  peak(key: string, bytes: number): void {
+    const { peakBytes } = this.of(key);
+    this.#set(key, {
+      peakBytes: peakBytes === null || bytes >= peakBytes ? bytes : smooth(peakBytes, bytes),
+    });
+  }
+
+  /** Forgets how much memory a model takes: it is estimated until its next load. */
+  forgetFootprint(key: string): void {
+    this.#set(key, { vramBytes: null, readings: [], peakBytes: null });
   }
 
   duration(key: string, what: 'loadMs' | 'unloadMs' | 'unitMs', ms: number): void {
     this.#set(key, { [what]: smooth(this.of(key)[what], ms) });
   }
 
-  flush(): void {
+  /** Writes what is not written yet. */
+  close(): void {
+    if (this.#timer) this.#save();
+  }
+
+  #write(): void {
     if (this.#timer) clearTimeout(this.#timer);
     this.#timer = null;
     if (this.#file === null) return;
@@ -54,9 +91,20 @@ export class Measurements {
     renameSync(draft, this.#file);
   }
 
+  /** A full disk costs the measurements since, and nothing else. */
+  #save(): void {
+    try {
+      this.#write();
+    } catch (error) {
+      this.#log('warn', 'measurements of models could not be written down', {
+        error: error instanceof Error ? error.message : String(error),
+      });
+    }
+  }
+
   #set(key: string, change: Partial<Measurement>): void {
     this.#known.set(key, { ...this.of(key), ...change });
-    this.#timer ??= setTimeout(() => this.flush(), saveDelayMs).unref();
+    this.#timer ??= setTimeout(() => this.#save(), saveDelayMs).unref();
   }
 }
 

@@ -2,6 +2,7 @@ import { Catalog, type CatalogModel } from './catalog.ts';
 import { EngineError } from './engines/engine-error.ts';
 import type { Engine } from './engines/engine.ts';
 import type { Measurements } from './measurements.ts';
+import { isBelievable } from './vram/estimate.ts';
 import { blockedByPins } from './vram/pins.ts';
 import { SpillWatch } from './vram/spill.ts';
 import type { Outage, Phase, SchedulerState } from './vram/state.ts';
@@ -123,16 +124,55 @@ export class ModelBook {
   }
 
   /** A load was measured; returns the footprint to reserve from now on, null where nothing believable was seen. */
-  loaded(model: CatalogModel, tookMs: number, grownBytes: number | null): number | null {
+  loaded(
+    model: CatalogModel,
+    tookMs: number,
+    grownBytes: number | null,
+    /** What could be had of the card when the load began. */
+    roomBytes: number,
+  ): number | null {
     const engine = this.engineOf(model);
     const key = this.#keyOf(model);
     this.#measurements.duration(key, 'loadMs', tookMs);
-    // Too little to be true: it was loaded already, or something else left at the same time.
-    const believable = grownBytes !== null && grownBytes > engine.estimate(model) * 0.2;
+    const estimate = engine.estimate(model);
+    if (grownBytes === null || !isBelievable(grownBytes, estimate, model.sizeBytes !== null)) {
+      this.update(model);
+      return null;
+    }
     const { workingBytes } = engine.describe().profile;
-    const vramBytes = believable ? this.#measurements.footprint(key, grownBytes + workingBytes) : null;
+    // It was loaded here, so it fits here: what is above that was another program's, and must not shut it out.
+    const mostBytes = Math.max(estimate, roomBytes);
+    this.#measurements.footprint(key, Math.min(grownBytes + workingBytes, mostBytes));
     this.update(model);
-    return vramBytes;
+    return this.#state.model(model.id).vramBytes;
+  }
+
+  /** While only this model worked, our programs held so much more than was reserved. */
+  workedBeyond(modelId: string, excessBytes: number): void {
+    const model = this.#catalog.get(modelId);
+    const resident = this.#state.residents.get(modelId);
+    if (!model || !resident || resident.phase !== 'ready' || excessBytes <= 0) return;
+    const peakBytes = resident.bytes + excessBytes;
+    const mostBytes = Math.max(this.engineOf(model).estimate(model), this.#state.budgetBytes);
+    this.#measurements.peak(this.#keyOf(model), Math.min(peakBytes, mostBytes));
+    this.update(model);
+    // What it works with is reserved as far as there is room; it takes no room from the others that are loaded.
+    resident.bytes += Math.max(0, Math.min(excessBytes, this.#state.freeBytes));
+  }
+
+  /** Forgets how much memory a model takes, because the operator says that it is wrong. */
+  measureAgain(model: CatalogModel): void {
+    this.#measurements.forgetFootprint(this.#keyOf(model));
+    this.update(model);
+  }
+
+  /** What to reserve for a model: what was measured, where that can be true. */
+  #vramBytesOf(model: CatalogModel): number {
+    const estimate = this.engineOf(model).estimate(model);
+    const { vramBytes, peakBytes } = this.#measurements.of(this.#keyOf(model));
+    const measured = vramBytes === null ? null : Math.max(vramBytes, peakBytes ?? 0);
+    const isSizeKnown = model.sizeBytes !== null;
+    return measured !== null && isBelievable(measured, estimate, isSizeKnown) ? measured : estimate;
   }
 
   unloaded(model: CatalogModel, tookMs: number): void {
@@ -222,7 +262,7 @@ export class ModelBook {
     this.#state.models.set(model.id, {
       id: model.id,
       engineId: model.engineId,
-      vramBytes: Math.round(measured.vramBytes ?? engine.estimate(model)),
+      vramBytes: Math.round(this.#vramBytesOf(model)),
       slots: this.#spilled.has(model.id) ? Math.max(1, Math.floor(slots / 2)) : slots,
       loadMs: measured.loadMs ?? guesses.loadMs,
       unloadMs: measured.unloadMs ?? guesses.unloadMs,

@@ -1,20 +1,33 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { NoSuchProcess, Pause } from './pause.ts';
+import type { KeptPause } from './kept-state.ts';
 import type { Mode } from './vram/state.ts';
 
 let mode: Mode = 'running';
 let game: { startTime: string } | null = null;
 let pause: Pause;
+let identity: () => Promise<typeof game>;
+let kept: { pause: KeptPause | null; setPause: (next: KeptPause | null) => void };
+const errors: unknown[] = [];
+
+function newPause(): Pause {
+  return new Pause({
+    mode: () => mode,
+    setMode: (wanted) => (mode = wanted),
+    identity: () => identity(),
+    kept,
+    onError: (error) => errors.push(error),
+  });
+}
 
 beforeEach(() => {
   vi.useFakeTimers();
   mode = 'running';
   game = { startTime: '1' };
-  pause = new Pause({
-    mode: () => mode,
-    setMode: (wanted) => (mode = wanted),
-    identity: () => Promise.resolve(game),
-  });
+  identity = () => Promise.resolve(game);
+  kept = { pause: null, setPause: (next) => (kept.pause = next) };
+  errors.length = 0;
+  pause = newPause();
 });
 afterEach(() => {
   pause.close();
@@ -67,4 +80,51 @@ test('what is said last counts', async () => {
   pause.end();
   await vi.advanceTimersByTimeAsync(10_000);
   expect(mode).toBe('running');
+});
+
+/** The appliance ends and starts again, so long later. */
+async function restart(afterMs: number): Promise<void> {
+  pause.close();
+  mode = 'running';
+  await vi.advanceTimersByTimeAsync(afterMs);
+  pause = newPause();
+  pause.restore();
+}
+
+test('bug 24: a pause holds over a restart, with its end: a time', async () => {
+  await pause.begin(true, { kind: 'time', ms: 3_600_000 });
+  await restart(60_000);
+  expect(mode).toBe('paused');
+  await vi.advanceTimersByTimeAsync(3_600_000 - 60_001);
+  expect(mode).toBe('paused');
+  await vi.advanceTimersByTimeAsync(1);
+  expect([mode, kept.pause]).toEqual(['running', null]);
+});
+
+test('bug 24: a pause whose time has passed meanwhile is over', async () => {
+  await pause.begin(true, { kind: 'time', ms: 1_000 });
+  await restart(5_000);
+  expect([mode, kept.pause]).toEqual(['running', null]);
+});
+
+test('bug 24: a pause holds over a restart until the game ends, and until it is resumed', async () => {
+  await pause.begin(true, { kind: 'process', pid: 7 });
+  await restart(1_000);
+  expect(pause.status()).toMatchObject({ mode: 'paused', pid: 7 });
+  game = { startTime: '2' };
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(mode).toBe('running');
+  await pause.begin(false, { kind: 'resumed' });
+  await restart(1_000);
+  expect(mode).toBe('holding');
+  pause.end();
+  await restart(1_000);
+  expect(mode).toBe('running');
+});
+
+test('a look at the game that fails ends neither the pause nor the appliance', async () => {
+  await pause.begin(true, { kind: 'process', pid: 7 });
+  identity = () => Promise.reject(new TypeError('stdout is undefined'));
+  await vi.advanceTimersByTimeAsync(4_000);
+  expect([mode, errors.length]).toEqual(['paused', 2]);
 });

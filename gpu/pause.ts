@@ -1,3 +1,4 @@
+import type { KeptPause, KeptState } from './kept-state.ts';
 import type { Mode } from './vram/state.ts';
 
 /** How long the GPU is somebody else's. */
@@ -20,8 +21,13 @@ interface PauseParts {
   readonly setMode: (mode: Mode) => void;
   /** A name for a living process that no later one with its pid shares; null when it is gone. */
   readonly identity: (pid: number) => Promise<{ startTime: string } | null>;
+  /** Keeps the pause over a restart of the appliance. */
+  readonly kept: Pick<KeptState, 'pause' | 'setPause'>;
+  readonly onError: (error: unknown) => void;
   readonly lookEveryMs?: number;
 }
+
+const longestTimerMs = 24 * 3_600_000;
 
 /** There is no such program: nothing was paused. */
 export class NoSuchProcess extends Error {
@@ -50,25 +56,54 @@ export class Pause {
   async begin(unload: boolean, end: PauseEnd): Promise<void> {
     const watched = end.kind === 'process' ? await this.#parts.identity(end.pid) : null;
     if (end.kind === 'process' && !watched) throw new NoSuchProcess(`There is no process ${end.pid}.`);
+    const since = Date.now();
+    this.#hold({
+      unload,
+      since,
+      until: end.kind === 'time' ? since + end.ms : null,
+      watched: end.kind === 'process' && watched ? { pid: end.pid, startTime: watched.startTime } : null,
+    });
+  }
+
+  /** Goes on with the pause that was in force when the appliance ended, unless its end has passed since (bug 24). */
+  restore(): void {
+    const { pause } = this.#parts.kept;
+    if (pause === null) return;
+    if (pause.until !== null && pause.until <= Date.now()) this.#parts.kept.setPause(null);
+    else this.#hold(pause);
+  }
+
+  #hold(pause: KeptPause): void {
+    const { unload, since, until, watched } = pause;
     this.#forget();
-    this.#since = Date.now();
+    this.#since = since;
+    this.#until = until;
     this.#parts.setMode(unload ? 'paused' : 'holding');
-    if (end.kind === 'time') {
-      this.#until = this.#since + end.ms;
-      this.#timer = setTimeout(() => this.end(), end.ms).unref();
+    this.#parts.kept.setPause(pause);
+    if (until !== null) this.#wakeAt(until);
+    if (watched) {
+      this.#pid = watched.pid;
+      this.#timer = setInterval(() => {
+        // A look that fails says nothing of the program: it is looked again.
+        this.#look(watched.pid, watched.startTime).catch((error: unknown) => this.#parts.onError(error));
+      }, this.#lookEveryMs).unref();
     }
-    if (end.kind === 'process' && watched) {
-      this.#pid = end.pid;
-      this.#timer = setInterval(() => void this.#look(end.pid, watched.startTime), this.#lookEveryMs).unref();
-    }
+  }
+
+  /** Timers take no more than 24 days, and a machine may sleep: the clock decides. */
+  #wakeAt(until: number): void {
+    const waitMs = Math.min(Math.max(0, until - Date.now()), longestTimerMs);
+    this.#timer = setTimeout(() => (Date.now() >= until ? this.end() : this.#wakeAt(until)), waitMs).unref();
   }
 
   /** Serves again. */
   end(): void {
     this.#forget();
+    this.#parts.kept.setPause(null);
     this.#parts.setMode('running');
   }
 
+  /** Stops watching; the pause itself is kept for the next start. */
   close(): void {
     this.#forget();
   }

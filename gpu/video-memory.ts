@@ -3,8 +3,8 @@ import type { CatalogModel } from './catalog.ts';
 import { EngineError } from './engines/engine-error.ts';
 import type { GpuLog } from './gpu-log.ts';
 import type { ModelBook } from './model-book.ts';
-import type { Sample, Telemetry } from './telemetry/telemetry.ts';
-import { type BudgetLimits, budgetBytes, capacityBytes, othersBytes } from './vram/budget.ts';
+import type { Sample, SampledCard, Telemetry } from './telemetry/telemetry.ts';
+import { type BudgetLimits, budgetBeside, capacityBytes, type Shares, sharesOf } from './vram/budget.ts';
 import type { Departure, Effects, Scheduler } from './vram/scheduler.ts';
 
 const timing = { releaseMs: 15_000, releasePollMs: 250, releasedShare: 0.75, unloadMs: 30_000 } as const;
@@ -29,7 +29,7 @@ export interface VideoMemoryOptions {
 export class VideoMemory implements Effects {
   readonly #options: VideoMemoryOptions;
   #totalBytes: number;
-  #othersBytes = 0;
+  #shares: Shares = { othersBytes: 0, excessBytes: 0 };
   #dirty = false;
 
   constructor(options: VideoMemoryOptions) {
@@ -38,7 +38,12 @@ export class VideoMemory implements Effects {
     options.telemetry.onSample((sample) => this.#adjust(sample));
     // What others use is only known for sure between changes, so the first moment after one is looked at.
     options.scheduler.onDecision(({ type }) => {
-      if (type === 'loaded' || type === 'released') void options.telemetry.sample();
+      if (type !== 'loaded' && type !== 'released') return;
+      options.telemetry
+        .sample()
+        .catch((error: unknown) =>
+          options.log('warn', 'the card could not be read', { error: String(error) }),
+        );
     });
   }
 
@@ -47,7 +52,7 @@ export class VideoMemory implements Effects {
   }
 
   get othersBytes(): number {
-    return this.#othersBytes;
+    return this.#shares.othersBytes;
   }
 
   /** True after a release that was not seen in time. */
@@ -64,16 +69,17 @@ export class VideoMemory implements Effects {
     const stopWatching = telemetry.watch();
     try {
       await ensureReady(model.engineId);
-      const before = await this.#usedBytes();
+      const before = await this.#heldBytes();
+      const roomBytes = this.#options.scheduler.state.budgetBytes;
       signal.throwIfAborted();
       const began = performance.now();
       const { slots } = await engine.load(model.key, AbortSignal.any([closing, signal]));
       const tookMs = performance.now() - began;
-      const after = await this.#usedBytes();
+      const after = await this.#heldBytes();
       signal.throwIfAborted();
       book.setSlots(model, slots);
-      const grown = before === null || after === null ? null : after - before;
-      return { vramBytes: book.loaded(model, tookMs, grown) };
+      const grown = before && after && grownBetween(before, after);
+      return { vramBytes: book.loaded(model, tookMs, grown, roomBytes) };
     } finally {
       stopWatching();
     }
@@ -108,11 +114,11 @@ export class VideoMemory implements Effects {
   prewarm(modelId: string): void {
     const { book, closing } = this.#options;
     const model = book.get(modelId);
-    if (model)
-      void book
-        .engineOf(model)
-        .prewarm?.(model.key, closing)
-        .catch(() => undefined);
+    if (!model) return;
+    book
+      .engineOf(model)
+      .prewarm?.(model.key, closing)
+      .catch(() => undefined);
   }
 
   /** An engine that cannot unload is ended, if it is ours: that gives everything back. */
@@ -143,13 +149,19 @@ export class VideoMemory implements Effects {
     for (;;) {
       const used = await this.#usedBytes();
       if (used !== null) {
-        if (before !== null && used <= before - bytes * timing.releasedShare) return true;
+        if (before !== null && used <= before - Math.min(bytes, before) * timing.releasedShare) return true;
         if (before === null && last !== null && used >= last) return true;
         last = used;
       }
       if (performance.now() >= deadline || this.#options.closing.aborted) return false;
       await delay(timing.releasePollMs);
     }
+  }
+
+  /** What is held of the card; null while it cannot be read. */
+  async #heldBytes(): Promise<Held | null> {
+    const { card, readable } = await this.#options.telemetry.sample();
+    return readable && card ? { ownBytes: this.#ownBytes(card), allBytes: card.usedBytes } : null;
   }
 
   async #usedBytes(): Promise<number | null> {
@@ -163,13 +175,52 @@ export class VideoMemory implements Effects {
     const { state } = scheduler;
     if (sample.card) {
       this.#totalBytes = sample.card.totalBytes;
-      const { usedBytes } = sample.card;
-      this.#othersBytes = othersBytes(usedBytes, state.reservedBytes, !state.inTransition, this.#othersBytes);
+      const isSettled = !state.inTransition;
+      this.#shares = sharesOf({
+        usedBytes: sample.card.usedBytes,
+        reservedBytes: state.reservedBytes,
+        ownBytes: this.#ownBytes(sample.card),
+        isSettled,
+        isWorking: state.leases.size > 0,
+        lastOthersBytes: this.#shares.othersBytes,
+      });
+      const working = new Set([...state.leases.values()].map(({ resident }) => resident.modelId));
+      const [only] = working;
+      // With several at work nobody can say whose it is.
+      if (isSettled && working.size === 1 && only !== undefined)
+        this.#options.book.workedBeyond(only, this.#shares.excessBytes);
     }
     scheduler.setBudget(
-      budgetBytes(this.#totalBytes, this.#othersBytes, limits),
+      budgetBeside(this.#totalBytes, this.#shares, state.reservedBytes, limits),
       capacityBytes(this.#totalBytes, limits),
       sample.readable,
     );
   }
+
+  /** What our programs hold of a card; null where the driver does not say, or a model is in a program of somebody else. */
+  #ownBytes({ processes }: SampledCard): number | null {
+    const { book, scheduler } = this.#options;
+    for (const modelId of scheduler.state.residents.keys()) {
+      const model = book.get(modelId);
+      if (!model || book.engineOf(model).describe().ownership === 'theirs') return null;
+    }
+    let own = 0;
+    for (const { ours, usedBytes } of processes) {
+      if (usedBytes === null) return null;
+      if (ours) own += usedBytes;
+    }
+    return own;
+  }
+}
+
+interface Held {
+  /** By our programs, where the driver says so. */
+  readonly ownBytes: number | null;
+  readonly allBytes: number;
+}
+
+/** What a load took: by our own programs, where the driver shows them; a game that starts meanwhile is not in that. */
+function grownBetween(before: Held, after: Held): number {
+  const own = before.ownBytes === null || after.ownBytes === null ? 0 : after.ownBytes - before.ownBytes;
+  return own > 0 ? own : after.allBytes - before.allBytes;
 }

@@ -213,6 +213,7 @@ async function build(
   const gpu = new Gpu({
     engines,
     probe,
+    ownPids: () => supervisor.pids(),
     declaredBytes,
     budget: () => ({
       reserveBytes: config.gpu.reserveMib * mib,
@@ -222,7 +223,11 @@ async function build(
     defaults: () => ({ text: config.scheduler.defaultText, image: config.scheduler.defaultImage }),
     policy: () => order.policy,
     queue: () => order.queue,
-    measurements: new Measurements(demo ? null : join(folder, 'measurements.json')),
+    measurements: new Measurements(
+      // A demonstration's figures are of another machine.
+      join(folder, demo ? 'measurements-demo.json' : 'measurements.json'),
+      gpuLog,
+    ),
     pinned: new Set(config.scheduler.pinned),
     kept,
     log: gpuLog,
@@ -241,7 +246,12 @@ async function build(
     mode: () => gpu.scheduler.state.mode,
     setMode: (mode) => gpu.scheduler.setMode(mode),
     identity: (pid) => processes.identity(pid),
+    kept,
+    onError: (error) =>
+      logger.warn({ err: error }, 'the program that a pause waits for could not be looked at'),
   });
+  // Before an engine comes up, or a model would load in the middle of a game.
+  pause.restore();
   closers.push(() => pause.close());
   gpu.scheduler.onDecision((decision) => logger.debug(decision, 'decision'));
 

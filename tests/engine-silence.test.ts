@@ -25,6 +25,7 @@ async function start(): Promise<void> {
   gpu = new Gpu({
     engines: [machine.lmStudio()],
     probe: { read: () => Promise.resolve({ kind: 'none', reason: 'declared' }), close: () => undefined },
+    ownPids: () => Promise.resolve(new Set()),
     declaredBytes: 8 * 1024 ** 3,
     budget: () => ({ reserveBytes: 0, marginBytes: 0, capBytes: null }),
     defaults: () => ({ text: null, image: null }),

@@ -10,7 +10,10 @@ export interface Mark {
 
 /** What is needed of the operating system to end what we started, and nothing else. */
 export interface Processes {
-  /** A name for a process that a later process with the same pid does not share; null when it is gone. */
+  /**
+   * A name for a process that a later process with the same pid does not share; null when it is gone. Rejects where the
+   * system could not be asked.
+   */
   identity(pid: number): Promise<{ startTime: string; executable: string } | null>;
   /** Signals a whole process group (a tree on Windows). A group that is gone is no error. */
   kill(pid: number, force: boolean): Promise<void>;

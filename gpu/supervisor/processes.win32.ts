@@ -20,11 +20,14 @@ export function identityQuery(pid: number): string {
 }
 
 export async function identityOf(pid: number): Promise<{ startTime: string; executable: string } | null> {
-  const { stdout } = await execa('powershell', ['-NoProfile', '-Command', identityQuery(pid)], {
+  const { stdout, failed } = await execa('powershell', ['-NoProfile', '-Command', identityQuery(pid)], {
     reject: false,
     windowsHide: true,
     timeout: 10_000,
   });
+  // A program that could not be spawned has no output.
+  if (failed || typeof stdout !== 'string')
+    throw new Error('PowerShell did not say which processes there are.');
   const [startTime, executable] = stdout.trim().split('|');
   return startTime && executable ? { startTime, executable } : null;
 }

@@ -34,7 +34,8 @@ export class Roster {
   async reap(processes: Processes, owner: string): Promise<Enrolled[]> {
     const reaped: Enrolled[] = [];
     for (const entry of this.#read()) {
-      const identity = await processes.identity(entry.pid);
+      // Where the system does not tell, nobody is ended on a guess.
+      const identity = await processes.identity(entry.pid).catch(() => null);
       if (identity?.startTime !== entry.startTime || identity.executable !== entry.executable) continue;
       await processes.kill(entry.pid, true);
       reaped.push(entry);

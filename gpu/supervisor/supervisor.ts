@@ -44,6 +44,7 @@ export class Supervisor {
   readonly #keeper: KeeperLink;
   readonly #roster: Roster;
   readonly #children = new Set<SupervisedChild>();
+  readonly #guarded = new Set<number>();
 
   /** `owner` names this installation; it must stay the same over restarts. */
   constructor(options: { owner: string; rosterFile: string; processes: Processes }) {
@@ -74,8 +75,19 @@ export class Supervisor {
     return childEnv(process.env, { owner: this.#owner, child }, extra);
   }
 
+  /**
+   * The appliance's own processes: itself, its children, and what those started as far as the system tells (on Windows
+   * only what was started or guarded here).
+   */
+  async pids(): Promise<ReadonlySet<number>> {
+    const children = [...this.#children].flatMap(({ pid }) => pid ?? []);
+    const marked = await this.#processes.marked({ owner: this.#owner });
+    return new Set([process.pid, ...children, ...this.#guarded, ...marked]);
+  }
+
   /** Makes the keeper end a process that is not our direct child but was started for us. */
   guard(pid: number, child: string): void {
+    this.#guarded.add(pid);
     this.#keeper.track(pid, child);
   }
 
@@ -233,7 +245,8 @@ export class SupervisedChild {
     if (pid === undefined) return;
     this.#pid = pid;
     this.#world.keeper.track(pid, this.#mark);
-    const identity = await this.#world.processes.identity(pid);
+    // Without its name it is not written down; the marks find it all the same where the system tells them.
+    const identity = await this.#world.processes.identity(pid).catch(() => null);
     if (identity) this.#world.roster.add({ pid, child: this.#mark, ...identity });
     this.#logs.note(`started as process ${pid}`, Date.now());
   }

@@ -1,12 +1,20 @@
 import si from 'systeminformation';
-import type { GpuProbe, Reading } from '../probes/gpu-probe.ts';
-import type { CardSample } from '../probes/nvidia-parse.ts';
+import type { GpuProbe } from '../probes/gpu-probe.ts';
+import type { CardProcess, CardSample } from '../probes/nvidia-parse.ts';
+
+/** The card, with whose programs are on it. */
+export interface SampledCard extends CardSample {
+  readonly processes: readonly (CardProcess & {
+    /** Whether it is an engine or another program of the appliance. */
+    readonly ours: boolean;
+  })[];
+}
 
 export interface Sample {
   /** Wall-clock milliseconds. */
   readonly at: number;
   /** The card as last read; null on a machine without one. */
-  readonly card: CardSample | null;
+  readonly card: SampledCard | null;
   /** False while there is a card that cannot be read. */
   readonly readable: boolean;
   readonly note: string | null;
@@ -22,13 +30,17 @@ export class Telemetry {
   readonly #probe: GpuProbe;
   readonly #history: Sample[] = [];
   readonly #listeners = new Set<(sample: Sample) => void>();
-  #card: CardSample | null = null;
+  readonly #ownPids: () => Promise<ReadonlySet<number>>;
+  #card: SampledCard | null = null;
+  #classified: { readonly pids: string; readonly own: ReadonlySet<number> } = { pids: '', own: new Set() };
   #watchers = 0;
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
 
-  constructor(probe: GpuProbe) {
+  /** `ownPids` tells the processes of the appliance. */
+  constructor(probe: GpuProbe, ownPids: () => Promise<ReadonlySet<number>>) {
     this.#probe = probe;
+    this.#ownPids = ownPids;
   }
 
   start(): void {
@@ -38,7 +50,7 @@ export class Telemetry {
   /** Reads the card now. */
   async sample(): Promise<Sample> {
     const reading = await this.#probe.read();
-    if (reading.kind === 'card') this.#card = reading.card;
+    if (reading.kind === 'card') this.#card = await this.#classify(reading.card);
     const sample: Sample = {
       at: Date.now(),
       card: this.#card,
@@ -50,11 +62,6 @@ export class Telemetry {
     if (this.#history.length > timing.history) this.#history.shift();
     for (const listener of this.#listeners) listener(sample);
     return sample;
-  }
-
-  /** The card alone, for measuring before and after a load. */
-  read(): Promise<Reading> {
-    return this.#probe.read();
   }
 
   latest(): Sample | undefined {
@@ -84,6 +91,20 @@ export class Telemetry {
     this.#closed = true;
     if (this.#timer) clearTimeout(this.#timer);
     this.#probe.close();
+  }
+
+  /** Asks whose the programs are only when others are on the card than before: that is a look at every process. */
+  async #classify(card: CardSample): Promise<SampledCard> {
+    const pids = card.processes.map(({ pid }) => pid).join(' ');
+    if (pids !== this.#classified.pids) {
+      const own = await this.#ownPids().catch(() => null);
+      if (own) this.#classified = { pids, own };
+    }
+    const { own } = this.#classified;
+    return {
+      ...card,
+      processes: card.processes.map((one) => ({ ...one, ours: own.has(one.pid) })),
+    };
   }
 
   #schedule(): void {

@@ -21,11 +21,32 @@ export function estimateImageBytes(model: { sizeBytes: number | null; workingByt
   return (model.sizeBytes ?? 2.1 * gib) + model.workingBytes;
 }
 
-/** A footprint after another measurement, in bytes. */
-export function learn(previous: number | null, measuredBytes: number): number {
-  // Rises at once, falls slowly: too little is an out-of-memory, too much only a swap.
-  if (previous === null || measuredBytes >= previous) return measuredBytes;
-  return previous * 0.8 + measuredBytes * 0.2;
+/** How far from an estimate a measurement may be, to be believed. */
+const believable = { leastShare: 0.2, mostShare: 1.5, slackBytes: gib } as const;
+
+/**
+ * Whether a card's rise during a load can be the model's. Too little: it was loaded already, or something else left at
+ * the same time. Too much: another program took memory meanwhile.
+ */
+export function isBelievable(grownBytes: number, estimateBytes: number, isSizeKnown: boolean): boolean {
+  const { leastShare, mostShare, slackBytes } = believable;
+  // Without the size of the file the estimate is a guess, and bounds nothing from above.
+  const mostBytes = isSizeKnown ? estimateBytes * mostShare + slackBytes : Number.POSITIVE_INFINITY;
+  return grownBytes > estimateBytes * leastShare && grownBytes <= mostBytes;
+}
+
+/** Readings that a footprint is made of: one that was disturbed is outvoted by the next two. */
+const readingsKept = 3;
+
+/** The last readings with a new one, oldest first. */
+export function withReading(readings: readonly number[], bytes: number): number[] {
+  return [...readings, bytes].slice(-readingsKept);
+}
+
+/** What to reserve after some readings: the middle one, and of two the larger; null after none. */
+export function footprintOf(readings: readonly number[]): number | null {
+  const sorted = readings.toSorted((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? null;
 }
 
 /** A running mean that follows change: the new value counts for a fifth. */

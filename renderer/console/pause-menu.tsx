@@ -58,16 +58,19 @@ export function PauseMenu() {
         <Menu.Item leftSection={<Pause aria-hidden size={16} />} onClick={() => begin.mutate({})}>
           Until I resume
         </Menu.Item>
-        {(programs ?? []).slice(0, 6).map(({ pid, name, usedBytes }) => (
-          <Menu.Item
-            key={pid}
-            leftSection={<Gamepad2 aria-hidden size={16} />}
-            onClick={() => begin.mutate({ whileProcess: pid })}
-          >
-            Until {name.split(/[/\\]/).at(-1)} ends
-            {usedBytes ? ` (${bytes(usedBytes)})` : ''}
-          </Menu.Item>
-        ))}
+        {(programs ?? [])
+          .filter(({ ours }) => !ours)
+          .slice(0, 6)
+          .map(({ pid, name, usedBytes }) => (
+            <Menu.Item
+              key={pid}
+              leftSection={<Gamepad2 aria-hidden size={16} />}
+              onClick={() => begin.mutate({ whileProcess: pid })}
+            >
+              Until {name.split(/[/\\]/).at(-1)} ends
+              {usedBytes ? ` (${bytes(usedBytes)})` : ''}
+            </Menu.Item>
+          ))}
         <Menu.Divider />
         <Menu.Label>Only wait: models stay</Menu.Label>
         <Menu.Item

@@ -107,7 +107,12 @@ export const MachineView = Type.Object({
       powerWatts: Nullable(Type.Number()),
       powerLimitWatts: Nullable(Type.Number()),
       processes: Type.Array(
-        Type.Object({ pid: Type.Integer(), name: Type.String(), usedBytes: Nullable(Type.Number()) }),
+        Type.Object({
+          pid: Type.Integer(),
+          name: Type.String(),
+          usedBytes: Nullable(Type.Number()),
+          ours: Type.Boolean({ description: 'An engine, or another program of the appliance.' }),
+        }),
       ),
     }),
   ),

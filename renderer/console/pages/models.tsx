@@ -214,6 +214,9 @@ function ModelRow({ model, isDefault }: { model: Model; isDefault: boolean }) {
               <Menu.Item onClick={() => (pinned ? act.mutate('unpin') : pin.mutate())}>
                 {pinned ? 'Let it be unloaded for others' : 'Never unload it for others'}
               </Menu.Item>
+              {measured && (
+                <Menu.Item onClick={() => act.mutate('measure-again')}>Measure its memory again</Menu.Item>
+              )}
               {(modality === 'text' || modality === 'image') && (
                 <>
                   <Menu.Item onClick={() => act.mutate('default')}>Take it where none is named</Menu.Item>

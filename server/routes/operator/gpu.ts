@@ -164,6 +164,23 @@ export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, de
     },
   );
 
+  app.post(
+    '/api/models/:id/measure-again',
+    {
+      schema: {
+        summary: 'Forget how much video memory a model was measured to take; its next load measures it',
+        params: Id,
+        response: { 200: Done, default: ErrorBody },
+      },
+    },
+    async (request) => {
+      const id = await modelOf(request.params.id);
+      gpu.measureAgain(id);
+      audit.add(operatorOf(request), { action: 'model.measure-again', after: { model: id } });
+      return done(`${id} is estimated until its next load, which measures it again.`);
+    },
+  );
+
   /** The models that a pin would refuse, beside those that other pins refuse already. */
   const blockedBy = (id: string): string[] => {
     const others = configuration.config.scheduler.pinned.filter((one) => one !== id);
