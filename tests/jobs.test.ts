@@ -17,6 +17,8 @@ beforeAll(async () => {
   await appliance.ready();
   ann = await appliance.register('ann@example.test', { plan: 'enterprise', credits: 10_000 });
   bob = await appliance.register('bob@example.test', { plan: 'enterprise', credits: 10_000 });
+  // These tests make more pictures than a company may have in an hour.
+  await appliance.operator(`/api/tenants/${ann.company}`, 'PATCH', { overrides: { imagesPerHour: 10_000 } });
 });
 afterAll(async () => {
   expect(await appliance.operator('/api/ledger')).toMatchObject({ ok: true, held: 0 });
@@ -31,8 +33,8 @@ const ask = (more: object = {}, as = ann.key, headers = {}, query = ''): Promise
   });
 const job = async (id: string, as = ann.key) =>
   (await appliance.call('GET', `/api/v1/jobs/${id}`, { as })).data;
-const files = async (id: string) =>
-  (await appliance.call('GET', `/api/v1/download/${id}/files`, { as: ann.key })).data;
+const files = async (id: string, as = ann.key) =>
+  (await appliance.call('GET', `/api/v1/download/${id}/files`, { as })).data;
 const balance = async (as = ann.key) => (await appliance.call('GET', '/api/v1/credits/balance', { as })).data;
 const cancel = (id: string, as = ann.key): Promise<Answer> =>
   appliance.call('POST', `/api/v1/jobs/${id}/cancel`, { as });
@@ -347,8 +349,8 @@ test('T2: another’s job is none', async () => {
 test('what a person asked for is exported, and is gone with the person', async () => {
   const eve = await appliance.register('eve@example.test', { tenant: ann.company });
   const { data } = await ask({ prompt: 'a wish of eve' }, eve.key);
-  await ended(data.id);
-  const list = await files(data.id);
+  await ended(data.id, eve.key);
+  const list = await files(data.id, eve.key);
   const { text } = await appliance.call('GET', '/api/v1/account/export', { as: eve.token });
   expect(text).toContain('a wish of eve');
   expect(onDisk().some((name) => name.endsWith(list[0].id))).toBe(true);
