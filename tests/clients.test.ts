@@ -161,7 +161,7 @@ describe('case 17: pictures', () => {
   });
 });
 
-/** Bodies of real programs, recorded (the first six) or as their sources have them; beside model and text. */
+/** Bodies of programs: the first six recorded, the others written to resemble what such programs send. */
 const programs: [string, string, object, string | null][] = [
   [
     'AI SDK, openai-compatible, streamed',
