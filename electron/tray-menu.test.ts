@@ -98,6 +98,14 @@ describe('the tray menu', () => {
               "kind": "press",
               "label": "Until I give it back",
             },
+            {
+              "action": {
+                "do": "pause",
+                "stop": true,
+              },
+              "kind": "press",
+              "label": "At once, ending what runs",
+            },
           ],
           "kind": "menu",
           "label": "Take the GPU back",

@@ -5,7 +5,12 @@ export type Action =
   | { readonly do: 'open-console' }
   | { readonly do: 'copy'; readonly text: string }
   | { readonly do: 'load' | 'unload'; readonly model: string }
-  | { readonly do: 'pause'; readonly minutes?: number; readonly whileProcess?: number }
+  | {
+      readonly do: 'pause';
+      readonly minutes?: number;
+      readonly whileProcess?: number;
+      readonly stop?: boolean;
+    }
   | { readonly do: 'resume' }
   | { readonly do: 'tunnel'; readonly on: boolean }
   | { readonly do: 'start-with-system'; readonly on: boolean }
@@ -138,6 +143,7 @@ function pauseItems({ state }: Status): Item[] {
       items: [
         { kind: 'press', label: 'For an hour', action: { do: 'pause', minutes: 60 } },
         { kind: 'press', label: 'Until I give it back', action: { do: 'pause' } },
+        { kind: 'press', label: 'At once, ending what runs', action: { do: 'pause', stop: true } },
         ...(programs.length > 0 ? [line, ...programs] : []),
       ],
     },

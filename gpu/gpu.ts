@@ -24,7 +24,7 @@ import type { BudgetLimits } from './vram/budget.ts';
 import type { Standing } from './vram/explain.ts';
 import type { Policy } from './vram/policy.ts';
 import type { QueueLimits } from './vram/bounds.ts';
-import { loadRefusals, Scheduler } from './vram/scheduler.ts';
+import { loadRefusals, PausedError, Scheduler } from './vram/scheduler.ts';
 import type { Mode } from './vram/state.ts';
 import type { Lane } from './vram/work.ts';
 
@@ -104,6 +104,8 @@ export interface GpuOptions {
 interface Leased {
   readonly engine: Engine;
   readonly modelKey: string;
+  /** Aborted when whoever asked gives the work up, or the operator stops what runs. */
+  readonly signal: AbortSignal;
   succeeded(): void;
   /** Returns what to tell whoever wanted the work. */
   failed(error: unknown): unknown;
@@ -132,6 +134,8 @@ export class Gpu {
   readonly #options: GpuOptions;
   readonly #engines: ReadonlyMap<string, Engine>;
   readonly #book: ModelBook;
+  /** Ends each piece of work that runs now. */
+  readonly #atWork = new Set<AbortController>();
   readonly #memory: VideoMemory;
   readonly #care: EngineCare;
   readonly #closing = new AbortController();
@@ -170,7 +174,7 @@ export class Gpu {
       closing,
       log,
       tryThroughQueue: (modelId, signal) =>
-        this.#task(modelId, house, 0.1, signal, (engine, key) => engine.health(key, signal)).result,
+        this.#task(modelId, house, 0.1, signal, (engine, key, stopped) => engine.health(key, stopped)).result,
     });
     this.#memory = new VideoMemory({
       book,
@@ -323,8 +327,8 @@ export class Gpu {
     caller: Caller,
     signal: AbortSignal,
   ): Run<TextEvent> {
-    return this.#run(modelId, caller, 1, signal, (engine, modelKey) =>
-      engine.stream({ ...request, modelKey }, { signal }),
+    return this.#run(modelId, caller, 1, signal, (engine, modelKey, stopped) =>
+      engine.stream({ ...request, modelKey }, { signal: stopped }),
     );
   }
 
@@ -334,8 +338,8 @@ export class Gpu {
     caller: Caller,
     signal: AbortSignal,
   ): Task<Answer> {
-    return this.#task(modelId, caller, 1, signal, (engine, modelKey) =>
-      engine.complete({ ...request, modelKey }, { signal }),
+    return this.#task(modelId, caller, 1, signal, (engine, modelKey, stopped) =>
+      engine.complete({ ...request, modelKey }, { signal: stopped }),
     );
   }
 
@@ -345,8 +349,8 @@ export class Gpu {
     caller: Caller,
     signal: AbortSignal,
   ): Task<Answer> {
-    return this.#task(modelId, caller, 0.1, signal, (engine, modelKey) =>
-      engine.embed({ ...request, modelKey }, { signal }),
+    return this.#task(modelId, caller, 0.1, signal, (engine, modelKey, stopped) =>
+      engine.embed({ ...request, modelKey }, { signal: stopped }),
     );
   }
 
@@ -358,9 +362,14 @@ export class Gpu {
   ): Run<ImageEvent> {
     const { width, height, steps, source } = request;
     const units = ((width * height) / 512 ** 2) * (Math.max(1, steps * (source ? source.strength : 1)) / 20);
-    return this.#run(modelId, caller, units, signal, (engine, modelKey) =>
-      engine.image({ ...request, modelKey }, { signal }),
+    return this.#run(modelId, caller, units, signal, (engine, modelKey, stopped) =>
+      engine.image({ ...request, modelKey }, { signal: stopped }),
     );
+  }
+
+  /** Ends all work that runs now, with a PausedError. What waits is left alone. */
+  stopWork(): void {
+    for (const stop of this.#atWork) stop.abort(new PausedError());
   }
 
   /** Ends all work and every engine that is ours. */
@@ -379,7 +388,7 @@ export class Gpu {
     caller: Caller,
     units: number,
     signal: AbortSignal,
-    work: (engine: Engine, modelKey: string) => AsyncIterable<Event>,
+    work: (engine: Engine, modelKey: string, signal: AbortSignal) => AsyncIterable<Event>,
   ): Run<Event> {
     const id = randomUUID();
     const timings = newTimings();
@@ -387,7 +396,7 @@ export class Gpu {
     async function* events(): AsyncGenerator<Event, void, void> {
       const leased = await lease();
       try {
-        yield* work(leased.engine, leased.modelKey);
+        yield* work(leased.engine, leased.modelKey, leased.signal);
         leased.succeeded();
       } catch (error) {
         throw leased.failed(error);
@@ -404,14 +413,14 @@ export class Gpu {
     caller: Caller,
     units: number,
     signal: AbortSignal,
-    work: (engine: Engine, modelKey: string) => Promise<Result>,
+    work: (engine: Engine, modelKey: string, signal: AbortSignal) => Promise<Result>,
   ): Task<Result> {
     const id = randomUUID();
     const timings = newTimings();
     const result = async (): Promise<Result> => {
       const leased = await this.#lease(id, modelId, caller, units, signal, timings);
       try {
-        const found = await work(leased.engine, leased.modelKey);
+        const found = await work(leased.engine, leased.modelKey, leased.signal);
         leased.succeeded();
         return found;
       } catch (error) {
@@ -446,18 +455,23 @@ export class Gpu {
     timings.swapMs = grant.swapMs;
     timings.granted = true;
     const began = performance.now();
+    const stop = new AbortController();
+    this.#atWork.add(stop);
     return {
       engine: this.#book.engineOf(model),
       modelKey: model.key,
+      signal: AbortSignal.any([signal, stop.signal]),
       // How work on a lost model ends late says nothing of the engine that came after.
       succeeded: () => {
         if (grant.isCurrent()) this.#succeeded(model, (performance.now() - began) / Math.max(units, 0.01));
       },
       failed: (error) => {
+        if (stop.signal.aborted) return stop.signal.reason;
         if (grant.isCurrent()) this.#care.troubled(model.engineId, model.id, error);
         return this.#care.causeOf(model.engineId, error);
       },
       end: () => {
+        this.#atWork.delete(stop);
         timings.runMs = performance.now() - began;
         timings.gpuMs = grant.end();
       },

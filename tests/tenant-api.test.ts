@@ -479,6 +479,38 @@ test('paused: interactive work is turned away with a time to come back, models l
   expect((await post('/v1/chat/completions', chat)).status).toBe(200);
 });
 
+test('paused, with what runs ended: a chat is told so, and a job goes on when the pause is over', async () => {
+  const atWork = async (): Promise<number> => {
+    const models: { running: number }[] = await appliance.operator('/api/models');
+    return models.reduce((sum, model) => sum + model.running, 0);
+  };
+  const asked = { ...chat, model: 'demo-chat-3b' };
+  appliance.faults('hang_first_byte');
+  const made = await appliance.call('POST', '/api/v1/inference', { as: keys.big, body: asked });
+  const job = async () =>
+    (await appliance.operator(`/api/jobs/${made.data.id}`)).job as {
+      state: string;
+      engineFailures: number;
+    };
+  await appliance.until(async () => (await job()).state === 'processing' && (await atWork()) === 1);
+  await appliance.operator('/api/pause', 'POST', { stop: true, unload: false });
+  // It goes back to its place and waits there.
+  await appliance.until(async () => (await atWork()) === 0);
+  expect(await job()).toMatchObject({ engineFailures: 0 });
+  await appliance.operator('/api/resume', 'POST');
+  await appliance.until(async () => (await atWork()) === 1);
+  const chatting = post('/v1/chat/completions', asked, keys.open);
+  await appliance.until(async () => (await atWork()) === 2);
+  await appliance.operator('/api/pause', 'POST', { stop: true, unload: false });
+  const response = await chatting;
+  expect([response.status, (await errorOf(response)).code]).toEqual([503, 'paused']);
+  expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0);
+  appliance.faults('');
+  await appliance.operator('/api/resume', 'POST');
+  await appliance.until(async () => (await job()).state === 'succeeded');
+  expect(await job()).toMatchObject({ engineFailures: 0 });
+});
+
 test('two models that do not fit together take turns, and everyone is served', async () => {
   const chats = Array.from({ length: 12 }, (_, i) =>
     post('/v1/chat/completions', { ...chat, model: 'demo-chat-8b' }, i % 2 ? keys.big : keys.open),

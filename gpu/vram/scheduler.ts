@@ -48,7 +48,7 @@ export class PausedError extends Error {
   override readonly name = 'PausedError';
   readonly retryAfterMs: number;
 
-  constructor(retryAfterMs: number) {
+  constructor(retryAfterMs = 60_000) {
     super('The operator has paused the GPU.');
     this.retryAfterMs = retryAfterMs;
   }
@@ -115,7 +115,6 @@ const limits = {
   decisions: 1_000,
   coolFirstMs: 2_000,
   coolLongestMs: 5 * 60_000,
-  pausedRetryMs: 60_000,
 } as const;
 
 /**
@@ -215,7 +214,7 @@ export class Scheduler {
     this.#record('mode', { note: mode });
     if (mode === 'paused') {
       for (const work of this.state.queue.all()) {
-        if (work.lane === 'interactive') this.cancel(work.id, new PausedError(limits.pausedRetryMs));
+        if (work.lane === 'interactive') this.cancel(work.id, new PausedError());
       }
     }
     this.pump();
@@ -311,7 +310,7 @@ export class Scheduler {
 
   #refusal(work: Submission, now: number): Error | null {
     const { modelId, lane } = work;
-    if (this.state.mode === 'paused' && lane === 'interactive') return new PausedError(limits.pausedRetryMs);
+    if (this.state.mode === 'paused' && lane === 'interactive') return new PausedError();
     const failure = this.#failures.get(modelId);
     if (failure && failure.count > 1 && this.state.coolsUntil(modelId) > now) return failure.error;
     const full = overflow(this.state.queue, work, this.#limits());

@@ -1,5 +1,6 @@
-import { Button, Menu, Text } from '@mantine/core';
+import { Button, Checkbox, Menu, Text } from '@mantine/core';
 import { Gamepad2, Hourglass, Pause, Play, Timer } from 'lucide-react';
+import { useState } from 'react';
 import { call } from '../api/client.ts';
 import { useLive } from '../api/live.ts';
 import { useAction } from '../ui/actions.tsx';
@@ -9,6 +10,7 @@ interface Wish {
   readonly unload?: boolean;
   readonly minutes?: number;
   readonly whileProcess?: number;
+  readonly stop?: boolean;
 }
 
 /** The switch: takes the GPU back, for as long as it is wanted, and gives it to the tenants again. */
@@ -16,8 +18,9 @@ export function PauseMenu() {
   const mode = useLive(({ gpu }) => gpu.mode);
   const pause = useLive((state) => state.pause);
   const programs = useLive(({ machine }) => machine?.card?.processes);
+  const [stop, setStop] = useState(false);
   const begin = useAction(async (wish: Wish) => {
-    const { message } = await call<{ message: string }>('POST', '/api/pause', wish);
+    const { message } = await call<{ message: string }>('POST', '/api/pause', { ...wish, stop });
     return message;
   });
   const resume = useAction(async () => {
@@ -48,6 +51,14 @@ export function PauseMenu() {
         </Button>
       </Menu.Target>
       <Menu.Dropdown>
+        <Checkbox
+          px="sm"
+          py={6}
+          label="End what runs now"
+          description="Requests get an error and are not charged; jobs go on later. Otherwise it finishes first."
+          checked={stop}
+          onChange={(event) => setStop(event.currentTarget.checked)}
+        />
         <Menu.Label>Take the GPU back: models leave</Menu.Label>
         <Menu.Item
           leftSection={<Timer aria-hidden size={16} />}

@@ -150,6 +150,13 @@ export const PauseBody = Type.Object(
     whileProcess: Type.Optional(
       Type.Integer({ minimum: 1, description: 'Serve again when this program has ended: a game.' }),
     ),
+    stop: Type.Optional(
+      Type.Boolean({
+        default: false,
+        description:
+          'true ends what runs now: requests get 503 and are not charged, jobs go on later. false lets it finish.',
+      }),
+    ),
   },
   { additionalProperties: false },
 );

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { EngineError, type EngineErrorKind } from '../../gpu/engines/engine-error.ts';
 import type { Gpu, Timings } from '../../gpu/gpu.ts';
 import type { Standing } from '../../gpu/vram/explain.ts';
+import { PausedError } from '../../gpu/vram/scheduler.ts';
 import { limits } from '../contract/limits.ts';
 import { crashPoint } from '../crash-point.ts';
 import type { DurableWrites } from '../db/durable-writes.ts';
@@ -592,8 +593,9 @@ export class Jobs {
     const current = store.find(job.id);
     if (!current || current.attempt !== job.attempt || isFinal(current.state)) return;
     const times = timesOf(timings);
-    // The operator stopped its engine: it waits until that is started again, and nothing is held against it.
-    const isStopped = error instanceof EngineError && error.kind === 'stopped';
+    // The operator stopped its engine, or what ran at a pause: it waits, and nothing is held against it.
+    const isStopped =
+      (error instanceof EngineError && error.kind === 'stopped') || error instanceof PausedError;
     if (reason instanceof ShuttingDown || reason instanceof Suspended || isStopped) {
       const notBefore = isStopped ? Date.now() + this.#pauseMs(1) : null;
       store.move(job.id, 'requeue', { notBefore, ...times }, job.attempt);

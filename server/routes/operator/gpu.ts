@@ -304,7 +304,7 @@ export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, de
       },
     },
     async (request) => {
-      const { unload = true, minutes, whileProcess } = request.body ?? {};
+      const { unload = true, stop = false, minutes, whileProcess } = request.body ?? {};
       if (minutes !== undefined && whileProcess !== undefined)
         throw new ApiError('invalid_request', 'Say minutes or whileProcess, not both.', {
           param: 'whileProcess',
@@ -315,6 +315,7 @@ export const gpuRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app, de
         if (!(error instanceof NoSuchProcess)) throw error;
         throw new ApiError('invalid_request', error.message, { param: 'whileProcess' });
       }
+      if (stop) gpu.stopWork();
       return done(unload ? 'Paused; models are being unloaded.' : 'Holding; models stay loaded.');
     },
   );
