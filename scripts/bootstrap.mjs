@@ -41,7 +41,9 @@ const given = process.argv.slice(2);
 const isKept = given[0] === '--keep';
 const [command, ...args] = isKept ? given.slice(1) : given;
 if (command)
-  process.exitCode = isKept ? await keepRunning(() => launch(command, args)) : await run(command, args);
+  process.exitCode = isKept
+    ? await keepRunning(() => launch(command, args, { KILNHOUSE_RESTARTS: '1' }))
+    : await run(command, args);
 
 function isStamped(file, wanted) {
   return existsSync(file) && readFileSync(file, 'utf8') === wanted;
@@ -86,12 +88,10 @@ async function install() {
   console.error(`Installed in ${Math.round((Date.now() - began) / 1000)} s.`);
 }
 
-/** Starts a command with the project's binaries first on the PATH. */
-function launch(name, argv) {
-  const env = { ...process.env };
+/** Starts a command with the project's binaries first on the PATH, and with `more` in its environment. */
+function launch(name, argv, more = {}) {
+  const env = { ...process.env, ...more };
   const pathKey = Object.keys(env).find((key) => key.toUpperCase() === 'PATH') ?? 'PATH';
-  // We start again what wants it.
-  if (isKept) env.KILNHOUSE_RESTARTS = '1';
   env[pathKey] = join(modules, '.bin') + delimiter + (env[pathKey] ?? '');
   // Compiled code is kept, so that the next start is quicker by a quarter.
   env.NODE_COMPILE_CACHE ??= join(modules, '.cache', 'compiled');
