@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import WebSocket from 'ws';
+import { WebSocket } from 'ws';
 import { type Answer, type Person, TestAppliance } from './appliance.ts';
 import { picture } from './picture-files.ts';
 
@@ -115,7 +115,7 @@ describe('S16: the administrator’s work', () => {
     const socket = new WebSocket(`${appliance.tenantUrl.replace('http', 'ws')}/api/v1/events`, {
       headers: { authorization: `Bearer ${member.token}` },
     });
-    socket.on('message', (text) => heard.push(String(text)));
+    socket.on('message', (text: Buffer) => heard.push(text.toString()));
     await appliance.until(() => heard.length > 0);
     const hidden = await ask(admin.token);
     const own = await ask(member.token);

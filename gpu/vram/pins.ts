@@ -4,7 +4,7 @@ import { type Fitting, sharesOnePlace } from './fit.ts';
  * The pins that leave no room for a model: those in its place, where its engine holds one model at a time, or all of
  * them, where it does not fit beside them together. Empty when it fits, and when it is too large even alone.
  */
-export function pinsInTheWay(model: Fitting, pins: readonly Fitting[], capacityBytes: number): Fitting[] {
+function pinsInTheWay(model: Fitting, pins: readonly Fitting[], capacityBytes: number): Fitting[] {
   const others = pins.filter(({ id }) => id !== model.id);
   if (model.vramBytes > capacityBytes) return [];
   const rivals = others.filter((pin) => sharesOnePlace(model, pin));

@@ -333,7 +333,7 @@ export function dataFolder(env: NodeJS.ProcessEnv): string {
 export function loadConfig(env: NodeJS.ProcessEnv = process.env): LoadedConfig {
   const folder = dataFolder(env);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  shutOutOthers(folder, (message) => console.error(message));
+  shutOutOthers(folder, (message) => void process.stderr.write(`${message}\n`));
   const file = join(folder, 'config.json');
   if (!existsSync(file)) writeFileSync(file, '{\n  "$schema": "./config.schema.json"\n}\n', { mode: 0o600 });
   writeFileSync(join(folder, 'config.schema.json'), `${JSON.stringify(Config, null, 2)}\n`);

@@ -37,7 +37,7 @@ test('an engine that has just been started is waited for', async () => {
   expect(await modelFor(just, identity, 'text', 'chat')).toBe(chat);
 });
 
-test.each<EngineHealth>(['unknown', 'starting', 'failing'])(
+test.each<EngineHealth>(['unknown', 'starting', 'failing', 'stopped'])(
   'while an engine that has said nothing is %s, nobody says that a model is not there',
   async (health) => {
     const some = deps({ 'text-engine': 'ready', 'image-engine': health }, [chat]);
@@ -50,7 +50,7 @@ test.each<EngineHealth>(['unknown', 'starting', 'failing'])(
 
 test('an engine that failed after it said what it has, or was stopped, leaves no doubt', async () => {
   for (const health of ['failing', 'stopped'] as const) {
-    const known = deps({ 'text-engine': health, 'image-engine': 'stopped' }, [chat]);
+    const known = deps({ 'text-engine': health, 'image-engine': health }, [chat, draw]);
     await expect(modelFor(known, identity, 'text', 'chta')).rejects.toMatchObject({
       code: 'model_not_found',
     });

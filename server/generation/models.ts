@@ -69,11 +69,11 @@ export function noSuchModel(
   const all = gpu.models();
   const silent = gpu
     .engines()
-    .some(({ id, health }) => !quiet.has(health) && !all.some(({ engineId }) => engineId === id));
+    .some(({ id, health }) => health !== 'ready' && !all.some(({ engineId }) => engineId === id));
   if (silent) {
     return new ApiError(
       'engine_unavailable',
-      `The model "${shown}" is not known, and an engine that may have it does not answer at the moment. Try again later.`,
+      `The model "${shown}" is not known, and an engine that may have it is not running at the moment. Try again later.`,
       { param: 'model', retryAfterMs },
     );
   }
@@ -83,9 +83,6 @@ export function noSuchModel(
     param: 'model',
   });
 }
-
-/** An engine in these states has said what it has, or is not meant to say it. */
-const quiet = new Set(['ready', 'stopped']);
 
 function isFor(model: CatalogModel, kind: ModelKind): boolean {
   return kind === 'embedding' ? model.embeds : model.modality === kind;

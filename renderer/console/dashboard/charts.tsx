@@ -1,4 +1,4 @@
-import { Group, Paper, SimpleGrid, Text, Title, Tooltip } from '@mantine/core';
+import { Group, Paper, SimpleGrid, Text, Title, Tooltip, UnstyledButton } from '@mantine/core';
 import { useEffect, useMemo, useState } from 'react';
 import type { Static } from 'typebox';
 import type { HistoryView, TrafficView } from '../../../server/contract/console.ts';
@@ -124,15 +124,16 @@ function Traffic() {
           <Figure name="Pictures" value={count(last?.images ?? 0)} />
           <Figure name="Failed" value={count(last?.failed ?? 0)} />
           <Tooltip
+            events={{ hover: true, focus: true, touch: true }}
             label={
               refusals === ''
                 ? 'Nobody was refused in the last hour.'
                 : `Refused in the last hour: ${refusals}.`
             }
           >
-            <div tabIndex={0}>
+            <UnstyledButton aria-label={`Refused: ${count(last?.refused ?? 0)}. Why`}>
               <Figure name="Refused" value={count(last?.refused ?? 0)} />
-            </div>
+            </UnstyledButton>
           </Tooltip>
         </Group>
       </Group>

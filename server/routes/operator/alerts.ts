@@ -139,7 +139,9 @@ function engineAlert(
         title: `${title} keeps failing${after}`,
         advice: `${failure ?? 'It does not answer.'} It is now tried only once in a while. Mend the cause, then start it on the page Engines.`,
       };
-    default:
+    case 'ready':
+    case 'starting':
+    case 'unknown':
       return null;
   }
 }
