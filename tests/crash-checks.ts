@@ -41,7 +41,8 @@ export function faultsSince(db: Database, { entry, usage }: Checked): string[] {
      union all
      select 'storage of ' || tenant from storage where bytes <> (
        select coalesce((select sum(bytes) from artefacts where tenant = storage.tenant), 0)
-         + coalesce((select sum(bytes) from uploads where tenant = storage.tenant), 0))
+         + coalesce((select sum(bytes) from uploads where tenant = storage.tenant), 0)
+         + coalesce((select sum(length(answer)) from idempotency where tenant = storage.tenant), 0))
      union all
      select 'J3: jobs of two boots run' where
        (select count(distinct boot) from jobs where state in ('starting', 'processing')) > 1`,

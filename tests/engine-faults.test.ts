@@ -225,7 +225,7 @@ test('other programs’ memory is respected live: a game starts, an idle model l
       m.phase === 'absent' ? [] : [m.id],
     );
   expect(await phases()).toContain('demo-chat-8b');
-  const game = { pid: process.pid, program: 'game.exe', mib: 2_000, until: null };
+  const game = { pid: process.pid, program: 'game.exe', mib: 2_300, until: null };
   writeFileSync(join(appliance.folder, 'demo', 'vram', `${process.pid}-game.json`), JSON.stringify(game));
   await appliance.until(async () => (await phases()).length === 0, 30_000);
   const machine = await appliance.operator('/api/status');

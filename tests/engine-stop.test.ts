@@ -32,7 +32,7 @@ test('bug 8, D5, D17: a tenant’s request does not start it; the request waits,
     etaMs: null,
   });
   const refused = await appliance.operator('/api/models/demo-chat-3b/load', 'POST');
-  expect(refused.error.message).toContain('The operator has stopped the engine');
+  expect(refused.error.message).toContain('Its engine is not running; start the engine first.');
   // Others are served meanwhile.
   expect((await appliance.post('/generate-image', drawn)).status).toBe(200);
   expect((await engine('lm-studio')).health).toBe('stopped');

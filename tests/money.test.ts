@@ -498,10 +498,10 @@ describe('plans', () => {
       (await appliance.operator('/api/plans', 'PUT', plans)).error?.message;
     await appliance.operator('/api/plans', 'PUT', gold);
     const invited = await appliance.operator('/api/invitations', 'POST', {
-      email: 'gil@example.test',
+      email: 'gilda@example.test',
       plan: 'gold',
     });
-    expect(await remove()).toContain('the invitation of gil@example.test');
+    expect(await remove()).toContain('the invitation of gilda@example.test');
     await appliance.operator(`/api/invitations/${invited.id}`, 'DELETE');
     const { id } = await appliance.operator('/api/tenants', 'POST', { name: 'Gilders', plan: 'gold' });
     expect(await remove()).toContain('1 tenant is on it: Gilders. Give them another plan first.');

@@ -1,9 +1,10 @@
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 
 /** Where programs look for the temp folder: Unix, then Windows. */
 const names = ['TMPDIR', 'TEMP', 'TMP'];
+const prefix = 'kilnhouse-tests-';
 
 /**
  * Gives a run of the tests a temp folder of its own: whatever its tests and the programs that they start ask of
@@ -11,7 +12,9 @@ const names = ['TMPDIR', 'TEMP', 'TMP'];
  * part was written by a program that outlived its test: that fails the run.
  */
 export default function beginRun(): () => void {
-  const folder = mkdtempSync(join(tmpdir(), 'kilnhouse-tests-'));
+  // Each project of a run calls this; the first one has made the folder for all.
+  if (basename(tmpdir()).startsWith(prefix)) return () => undefined;
+  const folder = mkdtempSync(join(tmpdir(), prefix));
   const before = names.map((name) => [name, process.env[name]] as const);
   for (const name of names) process.env[name] = folder;
   return () => {

@@ -131,7 +131,7 @@ function Traffic() {
                 : `Refused in the last hour: ${refusals}.`
             }
           >
-            <UnstyledButton aria-label={`Refused: ${count(last?.refused ?? 0)}. Why`}>
+            <UnstyledButton>
               <Figure name="Refused" value={count(last?.refused ?? 0)} />
             </UnstyledButton>
           </Tooltip>

@@ -127,7 +127,12 @@ const nameOf = (line: Line | Report['byTenant'][number]): string =>
   'title' in line ? line.title : line.name;
 
 const columns: readonly Column<Line>[] = [
-  { title: 'Name', width: 'minmax(140px, 2fr)', show: nameOf },
+  {
+    title: 'Name',
+    width: 'minmax(140px, 2fr)',
+    // What was refused for the rate was not read, so nobody knows its model.
+    show: (line) => nameOf(line) || 'not read',
+  },
   { title: 'Requests', end: true, show: ({ requests }) => count(requests) },
   { title: 'Succeeded', end: true, show: ({ successRate }) => percent(successRate) },
   { title: 'Mean time', end: true, show: ({ meanMs }) => duration(meanMs) },
