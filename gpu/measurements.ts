@@ -9,6 +9,8 @@ export interface Measurement {
   /** The last readings behind it, oldest first, and the highest use while it worked. */
   readonly readings: readonly number[];
   readonly peakBytes: number | null;
+  /** When the memory was last measured, wall-clock milliseconds. */
+  readonly measuredAt: number | null;
   readonly loadMs: number | null;
   readonly unloadMs: number | null;
   /** Milliseconds of one unit of work: a request of text, or 20 steps of a 512x512 picture. */
@@ -19,23 +21,32 @@ const nothing: Measurement = {
   vramBytes: null,
   readings: [],
   peakBytes: null,
+  measuredAt: null,
   loadMs: null,
   unloadMs: null,
   unitMs: null,
 };
 const saveDelayMs = 2_000;
+/**
+ * How long a measured footprint is believed. Drivers, engines and their settings change; after this long a model is
+ * estimated again, and its next load measures it. What took how long is smoothed with every load anyway.
+ */
+const footprintDays = 30;
+const dayMs = 24 * 3_600_000;
 
 /** Remembers measurements over restarts, in one small file. Losing it only means estimating again. */
 export class Measurements {
   readonly #file: string | null;
   readonly #log: GpuLog;
+  readonly #now: () => number;
   readonly #known = new Map<string, Measurement>();
   #timer: NodeJS.Timeout | null = null;
 
   /** Without a file nothing is kept. */
-  constructor(file: string | null, log: GpuLog = () => undefined) {
+  constructor(file: string | null, log: GpuLog = () => undefined, now: () => number = Date.now) {
     this.#file = file;
     this.#log = log;
+    this.#now = now;
     for (const [key, value] of Object.entries(read(file))) {
       // Checkpoints were kept under their titles once, with the hash in them.
       const current = key.replace(/ \[[0-9a-f]{6,64}\](?=@[^@]*$)/i, '');
@@ -43,19 +54,23 @@ export class Measurements {
       // Written by an earlier version: what it had learned is one reading.
       const readings =
         known.readings.length > 0 || known.vramBytes === null ? known.readings : [known.vramBytes];
-      this.#known.set(current, { ...known, readings });
+      // When an earlier version measured it was not written down: it counts from now on.
+      const measuredAt = known.measuredAt ?? (known.vramBytes === null ? null : now());
+      this.#known.set(current, { ...known, readings, measuredAt });
     }
   }
 
   of(key: string): Measurement {
-    return this.#known.get(key) ?? nothing;
+    const known = this.#known.get(key) ?? nothing;
+    const isOld = known.measuredAt !== null && this.#now() - known.measuredAt > footprintDays * dayMs;
+    return isOld ? { ...known, vramBytes: null, readings: [], peakBytes: null, measuredAt: null } : known;
   }
 
   /** Another reading of a load; returns what to reserve from now on. */
   footprint(key: string, bytes: number): number {
     const readings = withReading(this.of(key).readings, bytes);
     const vramBytes = footprintOf(readings) ?? bytes;
-    this.#set(key, { readings, vramBytes });
+    this.#set(key, { readings, vramBytes, measuredAt: this.#now() });
     return vramBytes;
   }
 
@@ -69,7 +84,7 @@ export class Measurements {
 
   /** Forgets how much memory a model takes: it is estimated until its next load. */
   forgetFootprint(key: string): void {
-    this.#set(key, { vramBytes: null, readings: [], peakBytes: null });
+    this.#set(key, { vramBytes: null, readings: [], peakBytes: null, measuredAt: null });
   }
 
   duration(key: string, what: 'loadMs' | 'unloadMs' | 'unitMs', ms: number): void {

@@ -220,13 +220,13 @@ export class JobStore {
     return this.#sql.prepare<[], 1>("select 1 from jobs where state = 'queued' limit 1").get() !== undefined;
   }
 
-  /** Queued jobs that were to begin by now. */
-  overdue(now: number): JobRecord[] {
+  /** Queued jobs that were to begin by now, at most so many. */
+  overdue(now: number, most: number): JobRecord[] {
     return this.#sql
-      .prepare<[number], JobRecord>(
-        `${columns} where state = 'queued' and start_by is not null and start_by <= ?`,
+      .prepare<[number, number], JobRecord>(
+        `${columns} where state = 'queued' and start_by is not null and start_by <= ? limit ?`,
       )
-      .all(now);
+      .all(now, most);
   }
 
   /** The queued jobs, oldest first. */

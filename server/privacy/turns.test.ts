@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Database } from 'better-sqlite3';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { InvitationStore } from '../accounts/invitation-store.ts';
 import { MailedTokens } from '../accounts/mailed-tokens.ts';
 import { SessionStore } from '../accounts/session-store.ts';
@@ -67,6 +67,7 @@ beforeEach(() => {
     files,
     directory,
     features: new Map(),
+    gpu: { model: () => undefined },
     emit: () => undefined,
     writes,
     onError,
@@ -229,6 +230,21 @@ test('a batch is cancelled a few jobs in each turn', async () => {
   for (const id of ids) make.run(id, tenant);
   const most = await mostInATurn(() => deps.jobs.cancelAll(ids));
   expect(left("jobs where state = 'canceled'")).toBe(50);
+  expect(most).toBeLessThanOrEqual(120);
+});
+
+test('jobs whose time to begin is over end a few in each turn', async () => {
+  db.exec("update jobs set state = 'succeeded'");
+  const make = db.prepare(
+    `insert into jobs (id, tenant, asked_by, feature, model, input, prices, created_at, start_by)
+     values (?, ?, 'k', 'f', 'm', x'', '{}', 0, 1)`,
+  );
+  for (let index = 0; index < 200; index += 1) make.run(`late-${index}`, tenant);
+  const expired = (): number => left("jobs where state = 'expired'");
+  const most = await mostInATurn(async () => {
+    deps.jobs.wake();
+    await vi.waitFor(() => expect(expired()).toBe(200));
+  });
   expect(most).toBeLessThanOrEqual(120);
 });
 

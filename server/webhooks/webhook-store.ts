@@ -98,6 +98,15 @@ export class WebhookStore {
     this.#sql.prepare('delete from webhooks where id = ?').run(id);
   }
 
+  /** Removes deliveries to one endpoint, at most so many. Returns how many. */
+  removeDeliveries(webhook: string, most: number): number {
+    return this.#sql
+      .prepare(
+        `delete from webhook_deliveries where id in (select id from webhook_deliveries where webhook = ? limit ?)`,
+      )
+      .run(webhook, most).changes;
+  }
+
   /** Removes deliveries to a tenant's endpoints, at most so many. Returns how many. */
   removeDeliveriesOf(tenant: string, most: number): number {
     return this.#sql

@@ -37,3 +37,18 @@ test('an engine that is ready or starting is nothing to tell', () => {
   for (const health of ['ready', 'starting', 'unknown'] as const)
     expect(alertsOf({ ...well, engines: [{ ...lm, health }] })).toEqual([]);
 });
+
+test('bug 4: what waits for the disk for long, and what can never be recorded, is told', () => {
+  const writes = { waiting: 3, waitingSince: 1_000, lost: {} };
+  expect(alertsOf({ ...well, writes, now: 2_000 })).toEqual([]);
+  const [waiting, ...more] = alertsOf({ ...well, writes, now: 1_000 + 60_000 });
+  expect(more).toEqual([]);
+  expect(waiting).toMatchObject({ id: 'storage:waiting', level: 'error' });
+  expect(waiting?.advice).toContain('3 ends of requests');
+  const [lost] = alertsOf({
+    ...well,
+    writes: { waiting: 0, waitingSince: null, lost: { 'the end of a request': 2 } },
+  });
+  expect(lost).toMatchObject({ id: 'storage:lost', level: 'error' });
+  expect(lost?.advice).toContain('the end of a request (2)');
+});

@@ -13,6 +13,7 @@ import {
   WebhookView,
 } from '../../contract/webhooks.ts';
 import { newId } from '../../db/ids.ts';
+import { inTurns } from '../../db/in-turns.ts';
 import { ApiError } from '../../http/api-error.ts';
 import { moment, momentOrNull, success } from '../../http/envelope.ts';
 import { AddressRefused, demandCallable } from '../../webhooks/public-address.ts';
@@ -81,6 +82,9 @@ export const webhookRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, 
     },
     async (request) => {
       const { id, tenant } = own(request, request.params.id);
+      // Two weeks of deliveries may be very many: nothing new comes while they go, a few at a time.
+      webhooks.disable(id);
+      await inTurns((most) => webhooks.removeDeliveries(id, most));
       ledger.atomically(() => {
         webhooks.remove(id);
         audit.add(actorOf(request), { action: 'webhook.remove', target: id, tenant });
