@@ -13,7 +13,7 @@ export function stateOf(more: object = {}): LiveState {
     version: '1.0.0',
     demo: false,
     tenantUrl: 'http://127.0.0.1:3050',
-    gpu: { mode: 'running', totalBytes: 8 * gib, reservedBytes: 4 * gib, othersBytes: gib },
+    gpu: { mode: 'running', totalBytes: 8 * gib, reservedBytes: 4 * gib, othersBytes: gib, excessBytes: 0 },
     pause: { mode: 'running' },
     machine: { card: { processes: [] } },
     engines: {},

@@ -93,8 +93,8 @@ const headings: Readonly<Record<Status['server'], string>> = {
 
 function memoryLine({ state }: Status): string {
   if (!state) return '';
-  const { totalBytes, reservedBytes, othersBytes } = state.gpu;
-  return `VRAM ${gb(reservedBytes + othersBytes)} of ${gb(totalBytes)} GB`;
+  const { totalBytes, reservedBytes, othersBytes, excessBytes } = state.gpu;
+  return `VRAM ${gb(reservedBytes + othersBytes + excessBytes)} of ${gb(totalBytes)} GB`;
 }
 
 function workLine({ state }: Status): string {

@@ -75,6 +75,8 @@ export interface GpuStatus {
   readonly capacityBytes: number;
   readonly reservedBytes: number;
   readonly othersBytes: number;
+  /** What our engines hold beyond what is reserved for their models. */
+  readonly excessBytes: number;
   /** True where there is no card to read and the operator's figure is believed. */
   readonly declared: boolean;
   readonly readable: boolean;
@@ -304,7 +306,7 @@ export class Gpu {
 
   status(): GpuStatus {
     const { mode, budgetBytes, capacityBytes, reservedBytes } = this.scheduler.state;
-    const { totalBytes, othersBytes, dirty } = this.#memory;
+    const { totalBytes, othersBytes, excessBytes, dirty } = this.#memory;
     const sample = this.telemetry.latest();
     const declared = !sample?.card;
     const readable = sample?.readable ?? true;
@@ -315,6 +317,7 @@ export class Gpu {
       capacityBytes,
       reservedBytes,
       othersBytes,
+      excessBytes,
       declared,
       readable,
       dirty,

@@ -55,6 +55,11 @@ export class VideoMemory implements Effects {
     return this.#shares.othersBytes;
   }
 
+  /** What our engines hold beyond what is reserved for their models. */
+  get excessBytes(): number {
+    return this.#shares.excessBytes;
+  }
+
   /** True after a release that was not seen in time. */
   get dirty(): boolean {
     return this.#dirty;

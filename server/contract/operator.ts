@@ -88,7 +88,10 @@ export const GpuView = Type.Object({
   budgetBytes: Type.Number(),
   capacityBytes: Type.Number(),
   reservedBytes: Type.Number(),
-  othersBytes: Type.Number(),
+  othersBytes: Type.Number({
+    description: 'Held by programs that are not of the appliance, and the desktop.',
+  }),
+  excessBytes: Type.Number({ description: 'Held by our engines beyond what is reserved for their models.' }),
   declared: Type.Boolean(),
   readable: Type.Boolean(),
   dirty: Type.Boolean(),

@@ -2,7 +2,7 @@ import type { LiveView } from '../../api/live.ts';
 
 export interface Segment {
   readonly key: string;
-  readonly kind: 'model' | 'others' | 'reserve' | 'free';
+  readonly kind: 'model' | 'engines' | 'others' | 'reserve' | 'free';
   readonly label: string;
   readonly bytes: number;
   readonly color: string | null;
@@ -14,7 +14,7 @@ type Memory = Pick<LiveView, 'gpu' | 'models' | 'machine'>;
 
 /** What the card's memory is taken by, from left to right; the parts add up to the card. Pure. */
 export function segmentsOf({ gpu, models, machine }: Memory, colorOf: (id: string) => string): Segment[] {
-  const { totalBytes, budgetBytes, othersBytes } = gpu;
+  const { totalBytes, budgetBytes, othersBytes, excessBytes } = gpu;
   const loaded = Object.values(models)
     .filter(({ phase }) => phase !== 'absent')
     .toSorted((a, b) => a.id.localeCompare(b.id))
@@ -27,22 +27,33 @@ export function segmentsOf({ gpu, models, machine }: Memory, colorOf: (id: strin
       phase,
     }));
   const ours = loaded.reduce((sum, { bytes }) => sum + bytes, 0);
+  // The desktop has no process of its own in the driver's list.
   const names = (machine?.card?.processes ?? [])
+    .filter((process) => !process.ours)
     .map(({ name }) => name.split(/[/\\]/).at(-1) ?? name)
     .filter((name, index, all) => all.indexOf(name) === index);
   const others = Math.min(othersBytes, Math.max(0, totalBytes - ours));
-  const left = Math.max(0, totalBytes - ours - others);
+  const engines = Math.min(excessBytes, Math.max(0, totalBytes - ours - others));
+  const left = Math.max(0, totalBytes - ours - others - engines);
   const free = Math.min(left, Math.max(0, budgetBytes - ours));
   const parts: Segment[] = [
     {
       key: 'others',
       kind: 'others',
-      label: names.length > 0 && names.length <= 3 ? names.join(', ') : 'Other programs',
+      label: names.length > 0 && names.length <= 3 ? names.join(', ') : 'Desktop and other programs',
       bytes: others,
       color: null,
       phase: null,
     },
     ...loaded,
+    {
+      key: 'engines',
+      kind: 'engines',
+      label: 'Engines, beside their models',
+      bytes: engines,
+      color: null,
+      phase: null,
+    },
     { key: 'free', kind: 'free', label: 'Free for models', bytes: free, color: null, phase: null },
     { key: 'reserve', kind: 'reserve', label: 'Kept free', bytes: left - free, color: null, phase: null },
   ];

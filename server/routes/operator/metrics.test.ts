@@ -7,7 +7,7 @@ import type { OperatorDeps } from './operator-context.ts';
 test('bug 4: records that can never be written are counted by what they were', async () => {
   const writes = new DurableWrites({ atomically: (work) => work(), onError: () => undefined });
   const nothing = { onDecision: () => () => undefined, counts: () => new Map() };
-  const status = { totalBytes: 1, budgetBytes: 1, reservedBytes: 0, othersBytes: 0 };
+  const status = { totalBytes: 1, budgetBytes: 1, reservedBytes: 0, othersBytes: 0, excessBytes: 0 };
   const gpu = { scheduler: nothing, status: () => status, models: () => [] };
   const app = Fastify();
   // The rest of the parts is not read by these routes.

@@ -10,7 +10,7 @@ export const metricsRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app
   collectDefaultMetrics({ register: registry, prefix: 'kilnhouse_' });
   const memory = new Gauge({
     name: 'kilnhouse_vram_bytes',
-    help: 'Video memory: total, budget, reserved by us, used by others',
+    help: 'Video memory: total, budget, reserved by us, used by others, used by our engines beside their models',
     labelNames: ['of'],
     registers,
   });
@@ -71,11 +71,12 @@ export const metricsRoutes: FastifyPluginAsyncTypebox<OperatorDeps> = async (app
       },
     },
     async (_request, reply) => {
-      const { totalBytes, budgetBytes, reservedBytes, othersBytes } = gpu.status();
+      const { totalBytes, budgetBytes, reservedBytes, othersBytes, excessBytes } = gpu.status();
       memory.set({ of: 'total' }, totalBytes);
       memory.set({ of: 'budget' }, budgetBytes);
       memory.set({ of: 'reserved' }, reservedBytes);
       memory.set({ of: 'others' }, othersBytes);
+      memory.set({ of: 'engines' }, excessBytes);
       const { waiting: notYetWritten, lost } = writes.status();
       writesWaiting.set(notYetWritten);
       writesLost.reset();
