@@ -7,6 +7,8 @@ test('agrees with the library that makes the patches', () => {
   const value = fc.jsonValue();
   fc.assert(
     fc.property(value, value, (before, after) => {
+      // The library leaves these names out of every patch; no id of ours is one of them.
+      fc.pre(!/"(__proto__|constructor|prototype)":/.test(JSON.stringify([before, after])));
       const [a, b] = [structuredClone(before), structuredClone(after)] as [never, never];
       const patch = generate(a, b) as unknown;
       if (patch === undefined) return;

@@ -207,13 +207,13 @@ export class JobStore {
   /** Of the queued jobs that may begin by now, the oldest of every tenant for every model; without those named. */
   heads(now: number, except: readonly string[] = []): { id: string; tenant: string; model: string }[] {
     return this.#sql
-      .prepare<[number, string], { id: string; tenant: string; model: string }>(
+      .prepare<[number, number, string], { id: string; tenant: string; model: string }>(
         `select min(id) as id, tenant, model from jobs
-         where state = 'queued' and (not_before is null or not_before <= ?)
+         where state = 'queued' and (not_before is null or not_before <= ?) and (start_by is null or start_by > ?)
            and id not in (select value from json_each(?))
          group by tenant, model`,
       )
-      .all(now, JSON.stringify(except));
+      .all(now, now, JSON.stringify(except));
   }
 
   hasQueued(): boolean {
