@@ -90,7 +90,7 @@ export class Jobs {
   /** Jobs whose end is being recorded, or can never be: they are not begun. */
   readonly #ending = new Set<string>();
   /** While jobs whose time is over are being ended. */
-  #expiring: Promise<void> | null = null;
+  #isExpiring = false;
   /** By the id of a job, or of a tenant for all of its jobs. */
   readonly #listeners = new Map<string, Set<(job: string) => void>>();
   #again: NodeJS.Timeout | null = null;
@@ -173,9 +173,7 @@ export class Jobs {
   /** Whether some have to wait. */
   #beginWhatCan(): boolean {
     const { store } = this.#parts;
-    this.#expiring ??= this.#expire()
-      .catch((error: unknown) => this.#parts.onError(error, null))
-      .finally(() => (this.#expiring = null));
+    if (!this.#isExpiring) void this.#expire().catch((error: unknown) => this.#parts.onError(error, null));
     while (this.#running.size < limits.jobs.running) {
       // A job whose earlier attempt has not quite ended is not begun beside it.
       const busy = [...this.#running.keys(), ...this.#ending];
@@ -189,7 +187,8 @@ export class Jobs {
   /** Ends the jobs whose time to begin is over, a few in each turn of the event loop. */
   async #expire(): Promise<void> {
     const end = { errorCode: 'expired', errorMessage: 'The job could not begin in time.' };
-    await inTurns((most) => {
+    this.#isExpiring = true;
+    const ended = inTurns((most) => {
       // Those whose end waits for the disk do not stand in the others' way.
       const overdue = this.#parts.store.overdue(Date.now(), most + this.#ending.size);
       const some = overdue.filter(({ id }) => !this.#ending.has(id)).slice(0, most);
@@ -197,6 +196,7 @@ export class Jobs {
         void this.#record(job, 'the expiry of a job', () => this.#writeEnd(job, 'expire', 0, end));
       return this.#isClosed ? 0 : some.length;
     }, jobTurns);
+    await ended.finally(() => (this.#isExpiring = false));
   }
 
   /** Where a job is in its own line: how many of all tenants' are before it, or the GPU's own account of it. */
