@@ -51,7 +51,9 @@ async function start(surroundings: Surroundings): Promise<Appliance> {
   try {
     return await serve(loadConfig());
   } catch (error) {
-    if (error instanceof AlreadyRunning || error instanceof LedgerBroken) throw error;
+    // None of these is a matter of the settings.
+    if (error instanceof AlreadyRunning || error instanceof LedgerBroken || error instanceof DatabaseDamaged)
+      throw error;
     const why = error instanceof Error ? error.message : String(error);
     const good = lastGood(dataFolder(process.env), why);
     if (!good) throw error;

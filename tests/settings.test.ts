@@ -23,7 +23,7 @@ async function alerts(): Promise<string[]> {
 describe('what would stop the next start is refused at the field, and nothing is saved', () => {
   test.each([
     ['accounts.plan', 'nonexistent-plan', 'The plans are'],
-    ['tenant.host', 'not a host!!', 'no address or name of this machine'],
+    ['tenant.host', 'not a host!!', 'not an address or name of this machine'],
     ['tenant.keyFile', '/not/there.pem', 'does not exist'],
     ['backup.folder', '/dev/null/backups', 'is not a folder'],
     ['webui.folder', '/does/not/exist', 'does not exist'],

@@ -116,14 +116,14 @@ export class SessionStore {
     );
   }
 
-  /** Removes sessions of a person, at most so many. Returns how many. */
+  /** Removes sessions of a person, at most `most`. Returns how many. */
   removeOf(user: string, most: number): number {
     return this.#db
       .prepare('delete from sessions where id in (select id from sessions where user = ? limit ?)')
       .run(user, most).changes;
   }
 
-  /** Forgets what ended long ago, and refresh tokens that were used long ago; at most so many. */
+  /** Forgets what ended long ago, and refresh tokens that were used long ago; at most `most`. */
   sweep(most: number): number {
     const now = Date.now();
     const past = now - limits.session.refreshMs;

@@ -115,7 +115,7 @@ export class AuditLog {
   }
 
   /**
-   * Takes out the addresses of a person or a whole tenant to be forgotten, in at most so many entries; what was done
+   * Takes out the addresses of a person or a whole tenant to be forgotten, in at most `most` entries; what was done
    * stays. Returns how many there were.
    */
   forgetAddresses(whose: { readonly user: string } | { readonly tenant: string }, most: number): number {

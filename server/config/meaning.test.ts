@@ -57,7 +57,7 @@ const at = (name: string): string => join(folder, name);
 describe('what would stop the next start is refused, with the place and what to do', () => {
   test.each([
     ['a plan that is not there', { 'accounts.plan': 'nonexistent-plan' }, 'The plans are free, pro'],
-    ['a host that is none', { 'tenant.host': 'not a host!!' }, 'no address or name of this machine'],
+    ['a host that is none', { 'tenant.host': 'not a host!!' }, 'not an address or name of this machine'],
     ['an address of another machine', { 'tenant.host': '192.0.2.7' }, 'EADDRNOTAVAIL'],
     ['one port for both', { 'tenant.port': 3051 }, 'the port of the console already'],
     ['the other way round', { 'operator.port': 3050 }, 'the port of the tenant API already'],

@@ -34,7 +34,7 @@ const checks: Readonly<Record<string, Check>> = {
       return 'would open the API to others while nobody has a key. Make a key first';
     const code = await listenFault(host, 0);
     if (code === null) return null;
-    return `is "${host}", which is no address or name of this machine (${code}). Use 127.0.0.1, or 0.0.0.0 for the whole LAN`;
+    return `is "${host}", which is not an address or name of this machine (${code}). Use 127.0.0.1, or 0.0.0.0 for the whole LAN`;
   },
   'tenant.port': ({ tenant, operator }, world) =>
     tenant.port !== 0 && tenant.port === operator.port
@@ -64,7 +64,7 @@ const checks: Readonly<Record<string, Check>> = {
   'accounts.plan': ({ accounts }, { plans }) =>
     plans.includes(accounts.plan)
       ? null
-      : `is "${accounts.plan}", which is no plan. The plans are ${plans.join(', ')}`,
+      : `is "${accounts.plan}", which is not a plan. The plans are ${plans.join(', ')}`,
   'mail.from': ({ mail }) =>
     /^[^<>\r\n]*<[^\s<>@]+@[^\s<>@]+>$|^[^\s<>@]+@[^\s<>@]+$/.test(mail.from)
       ? null
@@ -75,7 +75,7 @@ const checks: Readonly<Record<string, Check>> = {
     const wrong = webhooks.allow.find((range) => !ipaddr.isValid(range) && !ipaddr.isValidCIDR(range));
     return wrong === undefined
       ? null
-      : `holds "${wrong}", which is no address or range. Write 10.0.0.5 or 10.0.0.0/8`;
+      : `holds "${wrong}", which is not an address or range. Write 10.0.0.5 or 10.0.0.0/8`;
   },
 };
 
@@ -108,7 +108,7 @@ function isTimeZone(name: string): boolean {
 }
 
 export function noTimeZone(name: string): string {
-  return `is "${name}", which is no time zone. Write an IANA name such as Europe/Berlin or America/New_York`;
+  return `is "${name}", which is not a time zone. Write an IANA name such as Europe/Berlin or America/New_York`;
 }
 
 async function pathFault(path: string, kind: PathKind): Promise<string | null> {
@@ -207,7 +207,7 @@ function addressFault(address: string | null): string | null {
   const url = URL.canParse(address) ? new URL(address) : null;
   return url && /^https?:$/.test(url.protocol)
     ? null
-    : `is "${address}", which is no address. Begin it with https://`;
+    : `is "${address}", which is not an address. Begin it with https://`;
 }
 
 function memoryFault({ gpu }: Config, { cardBytes }: World): string | null {

@@ -65,7 +65,7 @@ export class HistoryStore {
     this.#sql.prepare('delete from history where id = ? and tenant = ?').run(id, tenant);
   }
 
-  /** Removes what is older than a moment, at most so many. Returns how many. */
+  /** Removes what is older than a moment, at most `most`. Returns how many. */
   removeBefore(tenant: string, moment: number, most: number): number {
     const found = this.#sql.prepare<[string, number, number], Sized>(
       `select sequence, length(content) as bytes from history where tenant = ? and at < ? order by at limit ?`,
@@ -73,7 +73,7 @@ export class HistoryStore {
     return this.#removeSome(found.all(tenant, moment, most));
   }
 
-  /** Removes what a person asked, at most so many. Returns how many. */
+  /** Removes what a person asked, at most `most`. Returns how many. */
   removeOfUser(user: string, most: number): number {
     const found = this.#sql.prepare<[string, number], Sized>(
       `select sequence, length(content) as bytes from history where user = ? limit ?`,

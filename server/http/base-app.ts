@@ -173,8 +173,8 @@ export type BaseApp = FastifyInstance<
 >;
 
 /**
- * Bodies are JSON, of bounded depth and number of values, and validated as they are: nothing is coerced or silently dropped, except for null
- * and its like where a parameter may be left out.
+ * Bodies are JSON, of bounded depth and number of values, and are validated as they are. Nothing is coerced or silently
+ * dropped, except for null and its like where a parameter may be left out.
  */
 function strictBodies(app: BaseApp): void {
   app.removeContentTypeParser(['text/plain', 'application/json']);

@@ -141,7 +141,7 @@ export class IdempotencyStore {
       .run(tenant, key, this.#boot);
   }
 
-  /** Forgets what was answered to a tenant, at most so many. Returns how many. */
+  /** Forgets what was answered to a tenant, at most `most`. Returns how many. */
   removeOf(tenant: string, most: number): number {
     const found = this.#sql.prepare<[string, number], Aged>(
       'select tenant, key, length(answer) as bytes from idempotency where tenant = ? limit ?',
@@ -149,7 +149,7 @@ export class IdempotencyStore {
     return this.#removeAll(found.all(tenant, most));
   }
 
-  /** Forgets what was answered to a person, at most so many. Returns how many. */
+  /** Forgets what was answered to a person, at most `most`. Returns how many. */
   removeOfPerson(person: string, most: number): number {
     const found = this.#sql.prepare<[string, number], Aged>(
       'select tenant, key, length(answer) as bytes from idempotency where person = ? limit ?',
@@ -157,7 +157,7 @@ export class IdempotencyStore {
     return this.#removeAll(found.all(person, most));
   }
 
-  /** Forgets what is past its time, at most so many. Returns how many. */
+  /** Forgets what is past its time, at most `most`. Returns how many. */
   sweep(most: number): number {
     const found = this.#sql.prepare<[number, string, number], Aged>(
       `select tenant, key, length(answer) as bytes from idempotency

@@ -220,7 +220,7 @@ export class JobStore {
     return this.#sql.prepare<[], 1>("select 1 from jobs where state = 'queued' limit 1").get() !== undefined;
   }
 
-  /** Queued jobs that were to begin by now, at most so many. */
+  /** Queued jobs that were to begin by now, at most `most`. */
   overdue(now: number, most: number): JobRecord[] {
     return this.#sql
       .prepare<[number, number], JobRecord>(

@@ -163,7 +163,7 @@ export class Ledger {
   }
 
   /**
-   * Takes back what is left of grants that are past their date, except what is held of it: of at most so many grants,
+   * Takes back what is left of grants that are past their date, except what is held of it: of at most `most` grants,
    * from where an earlier call ended. Returns the credits, and where to go on; null when there are no more.
    */
   expire(

@@ -90,7 +90,7 @@ export class Outbox {
     return this.#db.prepare('delete from outbox where recipient = ?').run(recipient).changes;
   }
 
-  /** Removes messages that were delivered, and those that nobody came for, at most so many. Returns how many. */
+  /** Removes messages that were delivered, and those that nobody came for, at most `most`. Returns how many. */
   sweep(most: number): number {
     return this.#db
       .prepare(

@@ -98,7 +98,7 @@ export class WebhookStore {
     this.#sql.prepare('delete from webhooks where id = ?').run(id);
   }
 
-  /** Removes deliveries to one endpoint, at most so many. Returns how many. */
+  /** Removes deliveries to one endpoint, at most `most`. Returns how many. */
   removeDeliveries(webhook: string, most: number): number {
     return this.#sql
       .prepare(
@@ -107,7 +107,7 @@ export class WebhookStore {
       .run(webhook, most).changes;
   }
 
-  /** Removes deliveries to a tenant's endpoints, at most so many. Returns how many. */
+  /** Removes deliveries to a tenant's endpoints, at most `most`. Returns how many. */
   removeDeliveriesOf(tenant: string, most: number): number {
     return this.#sql
       .prepare(
@@ -209,7 +209,7 @@ export class WebhookStore {
       .run(Date.now(), id);
   }
 
-  /** Removes deliveries that are over and older than a moment, at most so many. Returns how many. */
+  /** Removes deliveries that are over and older than a moment, at most `most`. Returns how many. */
   sweep(before: number, most: number): number {
     return this.#sql
       .prepare(

@@ -112,7 +112,13 @@ export function currentAlerts({
 /** Everything the console shows live, by id, so that a change can be sent as a merge patch. */
 export function snapshot(sources: Sources): LiveState {
   const { gpu, pause, tunnel, tenants, admission, version, demo, lan } = sources;
-  const nameOf = (id: string): string => tenants.nameOf(id) ?? id;
+  // Of hundreds of waiting items, most are of a few tenants.
+  const names = new Map<string, string>();
+  const nameOf = (id: string): string => {
+    const name = names.get(id) ?? tenants.nameOf(id) ?? id;
+    names.set(id, name);
+    return name;
+  };
   const now = Date.now();
   const [status, engines, models, tunnelStatus] = [
     gpu.status(),

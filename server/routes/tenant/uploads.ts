@@ -155,7 +155,7 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<TenantDeps> = async (app, d
     for (const one of taken) if (!('error' in one)) uploads.remove(one);
   }
 
-  /** Takes the files of a form one after the other, at most so many. Of a form that is refused, none is kept. */
+  /** Takes the files of a form one after the other, at most `most`. Of a form that is refused, none is kept. */
   async function receive(request: FastifyRequest, most: number): Promise<(Taken | Refusal)[]> {
     const identity = identityOf(request);
     windows.take('uploads', identity.tenant);
